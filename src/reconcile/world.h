@@ -1,0 +1,46 @@
+// What planners see: an immutable snapshot, possibly with planned writes laid over it.
+#pragma once
+
+#include "kube/object.h"
+#include "kube/resources.h"
+
+namespace knit::reconcile {
+
+using kube::Key;
+using kube::ObjectPtr;
+using kube::Resource;
+
+/// Inputs of planners that are not API objects (autoscaler decisions, probe results, node facts):
+/// small in-memory values beside the store, read like objects, never persisted.
+enum class Signal {
+  Decision,  // key: podautoscaler. {"desired": n, "excessBurst": n, "panic": bool, …}
+  Reach,     // key: kingress. {"hash": "…", "ready": bool, "failure": "…"}
+  Activator, // key: podautoscaler. {"confirmed": bool}: every worker routes it to the activator
+  Domain,    // key: ingresses.config.openshift.io "cluster"
+};
+
+class World {
+ public:
+  virtual ~World() = default;
+  /// nullptr when absent.
+  virtual ObjectPtr get(const Key& key) const = 0;
+  /// In key order; `ns` empty lists every namespace.
+  virtual std::vector<ObjectPtr> list(Resource resource, std::string_view ns = {}) const = 0;
+  virtual std::vector<ObjectPtr> labelled(Resource resource, std::string_view ns,
+                                          std::string_view key, std::string_view value) const;
+  /// Objects of `resource` with an ownerReference to `uid`.
+  virtual std::vector<ObjectPtr> owned(Resource resource, std::string_view ns,
+                                       std::string_view uid) const;
+  /// null JSON when absent.
+  virtual Json signal(Signal kind, const Key& key) const = 0;
+  virtual WallTime wall_now() const = 0;
+
+  bool has(const Key& key) const { return get(key) != nullptr; }
+  /// The parsed object, or null JSON when absent.
+  Json view(const Key& key) const {
+    const auto object = get(key);
+    return object ? object->parse() : Json();
+  }
+};
+
+}  // namespace knit::reconcile
