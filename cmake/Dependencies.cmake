@@ -13,4 +13,5 @@ find_library(KNIT_BOOST_JSON boost_json REQUIRED)
 add_library(llhttp STATIC /usr/share/llhttp/api.c /usr/share/llhttp/http.c
             /usr/share/llhttp/llhttp.c)
 target_include_directories(llhttp SYSTEM PUBLIC /usr/share/include/llhttp)
+target_compile_definitions(llhttp PUBLIC LLHTTP_STRICT_MODE=1)
 target_compile_options(llhttp PRIVATE -w -O2)
