@@ -20,6 +20,7 @@ struct Write {
   Key key;
   Json body;
   std::string uid;
+  std::int64_t grace = -1;  // Delete: grace period in seconds; -1 is the object's own
   bool operator==(const Write&) const = default;
 };
 
@@ -32,21 +33,27 @@ struct EventNote {
 
 struct Plan {
   std::vector<Write> writes;
-  std::vector<EventNote> events;
+  std::vector<EventNote> events;  // recorded only when a write of the same plan has an effect
   std::optional<Duration> again;  // plan this key again after this long, even if nothing changes
   bool operator==(const Plan&) const = default;
 
   void create(const Key& key, Json object);
   void merge(const Key& key, Json patch);
   void status(const Key& key, Json status);  // wraps into {"status": …}
-  void remove(const ObjectPtr& object);
+  /// `grace` in seconds overrides the object's own (0: at once, for pods that no node runs).
+  void remove(const ObjectPtr& object, std::int64_t grace = -1);
   void event(const Key& about, std::string type, std::string reason, std::string message,
              std::string component);
   /// Keeps the earliest.
   void again_in(Duration d);
   /// Makes `key` look like `want` (metadata labels, annotations, ownerReferences, spec, data, …):
   /// creates it, or merges the difference of the top-level fields that `want` has. Fields of
-  /// `metadata` that `want` does not name stay. Never touches status.
+  /// `metadata` that `want` does not name stay. Within `spec`, objects are compared by the fields
+  /// that `want` names (so the server's defaults are no difference), but maps of strings called
+  /// labels, annotations, matchLabels, selector and nodeSelector exactly; lists are equal when
+  /// they have the same length and each element covers its counterpart. Every other top-level
+  /// field (data, rules, subsets, …) is compared exactly. null in `want` removes a field.
+  /// Does nothing while the object is being deleted. Never touches status.
   void ensure(const World& world, const Key& key, const Json& want);
 };
 std::string to_string(const Plan& plan);
@@ -69,6 +76,10 @@ struct Planner {
   };
   std::vector<Trigger> triggers;
   std::vector<Signal> signals;  // whose changes (same key) plan the key again
+  std::vector<Key> always;      // planned at start even when absent
+  /// Owns no kind but looks at every object of every kind (owner collection): `owns` is ignored,
+  /// a changed object's key is planned, and triggers see every change.
+  bool every_kind = false;
 };
 
 /// Trigger helpers: the controller owner of `resource` objects; every key of `owns`.

@@ -1,6 +1,7 @@
 // What planners see: an immutable snapshot, possibly with planned writes laid over it.
 #pragma once
 
+#include "base/time.h"
 #include "kube/object.h"
 #include "kube/resources.h"
 
@@ -31,6 +32,13 @@ class World {
   /// Objects of `resource` with an ownerReference to `uid`.
   virtual std::vector<ObjectPtr> owned(Resource resource, std::string_view ns,
                                        std::string_view uid) const;
+  /// The resources that may hold objects (namespace deletion, owner collection). The default is
+  /// every collection of kube/resources.h; a store that knows more kinds overrides it.
+  virtual std::vector<Resource> resources() const;
+  /// The object with this uid, whatever its kind, or nullptr. The default scans; stores index.
+  virtual ObjectPtr by_uid(std::string_view uid) const;
+  /// Objects of any kind with an ownerReference to `uid`. The default scans; stores index.
+  virtual std::vector<ObjectPtr> dependents(std::string_view uid) const;
   /// null JSON when absent.
   virtual Json signal(Signal kind, const Key& key) const = 0;
   virtual WallTime wall_now() const = 0;
