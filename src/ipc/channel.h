@@ -45,8 +45,11 @@ class Channel {
   /// Runs `on_ack(error)` when the peer acknowledges `sequence`; "closed" if the channel ends first.
   virtual void when_acked(std::uint64_t sequence, std::function<void(std::string error)> on_ack) = 0;
   virtual bool closed() const = 0;
+  /// Frames of unknown types that were skipped.
+  virtual std::uint64_t skipped() const { return 0; }
 
-  /// `on_message` for everything but Acked (handled inside); `on_closed` once.
+  /// `on_message` for everything but Acked (handled inside); `on_closed` once, never from inside a
+  /// call of this class. Both may destroy the channel.
   struct Handler {
     std::function<void(Received)> on_message;
     std::function<void()> on_closed;
@@ -69,6 +72,10 @@ class Bootstrap {
     std::function<void(Process peer, std::uint64_t generation)> on_peer;
     std::function<void(Process peer, Received)> on_message;  // also U's own (Bound, Exit, Listener…)
     std::function<void(Duration deadline)> on_stop;
+    /// U is gone; this process exits in 10 s. Pods stay: this is no Stop. May be empty.
+    std::function<void()> on_orphaned;
+    /// Ends the process (tests replace it); empty: std::_Exit.
+    std::function<void(int status)> exit_process;
   };
   virtual ~Bootstrap() = default;
   virtual Channel& supervisor() = 0;

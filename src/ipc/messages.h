@@ -25,6 +25,9 @@ enum class MessageType : std::uint16_t {
   HostData = 40, Metrics = 41, MetricsReply = 42,
 };
 
+/// Empty for a number this build does not know (such a frame is skipped and counted).
+std::string_view to_string(MessageType t);
+
 #define KNIT_MESSAGE(type_name)                                        \
   static constexpr MessageType kType = MessageType::type_name;
 
@@ -47,7 +50,9 @@ struct Stopped {  // X→U: drained and about to exit
   KNIT_MESSAGE(Stopped)
   template <class V, class S> static void fields(V&, S&) {}
 };
-struct Peer {  // U→X, fds: channel end. The old end is dead; resync.
+/// U→X, fds: channel end. The old end is dead; resync. X→U (no fds): that generation of the
+/// channel broke although both live; U makes a new one.
+struct Peer {
   KNIT_MESSAGE(Peer)
   Process process = Process::None;
   std::uint64_t generation = 0;
@@ -72,7 +77,9 @@ struct KeptEnd {
   KNIT_MESSAGE(KeptEnd)
   template <class V, class S> static void fields(V&, S&) {}
 };
-struct Bind {  // S→U: U binds a TCP listener and hands it to P (Listener). Ports are a start option.
+/// S→U: U binds a TCP listener and hands it to P (Listener). Ports are a start option. The same
+/// purpose again moves it; an empty address closes it.
+struct Bind {
   KNIT_MESSAGE(Bind)
   std::string address;  // IP literal
   std::uint16_t port = 0;
@@ -104,8 +111,9 @@ struct Exit {  // U→N. Acked; in U's journal on disk until then.
   std::string container;
   std::int32_t status = 0;  // as waitpid's
   WallTime when{};
+  bool lost = false;  // nobody could tell the status (U was not its parent): 137, Unknown
   template <class V, class S> static void fields(V& v, S& s) {
-    v(1, s.container); v(2, s.status); v(3, s.when);
+    v(1, s.container); v(2, s.status); v(3, s.when); v(4, s.lost);
   }
 };
 struct Acked {  // answers the frame with this sequence number
@@ -114,7 +122,7 @@ struct Acked {  // answers the frame with this sequence number
   std::string error;
   template <class V, class S> static void fields(V& v, S& s) { v(1, s.sequence); v(2, s.error); }
 };
-struct Listener {  // U→P,E, fds: the listener. Acked.
+struct Listener {  // U→P,E, fds: the listener; none: it is closed. Acked.
   KNIT_MESSAGE(Listener)
   std::string key;      // store key in U
   std::string purpose;  // "router-https", "host-capture", …
@@ -309,7 +317,9 @@ struct Reach {  // P→S: state per ingress
     v(1, s.ingress); v(2, s.hash); v(3, s.ready); v(4, s.workers); v(5, s.failure);
   }
 };
-struct HostData {  // N→U: the host data path's descriptors, kept as "host/…": link, listener. Acked.
+/// N→U, fds: one descriptor of the host data path, kept as "host/<what>" ("link"; what begins with
+/// "listener" U also hands to P as a Listener of purpose "host-capture"). Acked.
+struct HostData {
   KNIT_MESSAGE(HostData)
   std::string what;
   template <class V, class S> static void fields(V& v, S& s) { v(1, s.what); }
