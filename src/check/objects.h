@@ -1,0 +1,94 @@
+// The set of objects that rules look at: where each came from, and what could not be read.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/yaml.h"
+#include "base/yaml_edit.h"
+
+namespace knit::check {
+
+/// "Gateway.networking.istio.io": a kind without its version, as rules name it.
+struct KindName {
+  std::string group, kind;
+  auto operator<=>(const KindName&) const = default;
+};
+/// "networking.istio.io/Gateway" or "Service" for the core group.
+KindName kind_name(std::string_view group_slash_kind);
+std::string to_string(const KindName& k);
+
+struct Place {
+  std::string file;  // "" for a cluster
+  std::uint32_t line = 0, column = 0;
+  bool operator==(const Place&) const = default;
+  auto operator<=>(const Place&) const = default;
+};
+
+/// One object. Never changes once it is in a set.
+struct Item {
+  std::string api_version, kind, ns, name;
+  KindName type;
+  Json json;
+  // Files only:
+  std::string file;
+  std::size_t document = 0;           // number in the file, for edits
+  std::size_t list_index = SIZE_MAX;  // position in a List's items
+  yaml::NodePtr node;                 // of this object
+  /// Where a value stands; the nearest parent that exists.
+  Place place(const yaml::Path& path) const;
+  /// metadata.creationTimestamp, or empty.
+  std::string_view created() const { return json::str(json, {"metadata", "creationTimestamp"}); }
+  std::string ref() const;  // "Gateway knative-serving/knative-ingress-gateway"
+};
+using ItemPtr = std::shared_ptr<const Item>;
+
+struct ReadError {
+  Place place;
+  std::string text;  // one sentence
+};
+
+class ObjectSet {
+ public:
+  /// Adds every object of a YAML or JSON text: documents, Lists. Broken documents and duplicate keys
+  /// become errors, the rest is kept. `default_namespace` for namespaced objects without one.
+  void add_text(std::string_view file, std::string_view text);
+  void add(ItemPtr item);
+  /// From a cluster (List items).
+  void add_live(Json object);
+  /// A file object replaces a live one of the same kind, namespace and name.
+  void overlay(const ObjectSet& files);
+
+  std::vector<ItemPtr> list(std::string_view group_slash_kind, std::string_view ns = {}) const;
+  ItemPtr find(std::string_view group_slash_kind, std::string_view ns, std::string_view name) const;
+  const std::vector<ItemPtr>& all() const { return items_; }
+  const std::vector<ReadError>& errors() const { return errors_; }
+  const std::map<std::string, std::size_t>& unknown_kinds() const { return unknown_kinds_; }
+  std::size_t size() const { return items_.size(); }
+
+  /// The set is everything: what is absent is missing, not unknown.
+  bool complete = false;
+  /// A cluster was read (with or without an overlay).
+  bool live = false;
+  /// Kinds that could not be read from the cluster ("Secret"), with the reason.
+  std::map<KindName, std::string> unreadable;
+  /// Whether the absence of an object of this kind may be concluded.
+  bool knows(std::string_view group_slash_kind) const;
+
+  static constexpr std::size_t kMaxObjects = 200'000;
+
+ private:
+  void add_document(std::string_view file, std::size_t document, const yaml::NodePtr& node);
+  std::vector<ItemPtr> items_;
+  std::map<KindName, std::vector<std::size_t>> by_kind_;
+  std::map<std::string, std::size_t> by_key_;
+  std::vector<ReadError> errors_;
+  std::map<std::string, std::size_t> unknown_kinds_;
+};
+
+}  // namespace knit::check

@@ -1,0 +1,537 @@
+#include "check/output.h"
+
+#include <algorithm>
+
+#include "base/yaml.h"
+
+namespace knit::check {
+namespace {
+
+std::string where(const Finding& f) {
+  std::string out;
+  if (!f.place.file.empty()) {
+    out = f.place.file;
+    if (f.place.line > 0) {
+      out += ":" + std::to_string(f.place.line) + ":" + std::to_string(f.place.column);
+    }
+  }
+  return out;
+}
+
+std::string subject(const Finding& f) { return f.object ? f.object->ref() : std::string("(the set)"); }
+
+std::string group_title(std::string_view code, bool japanese) {
+  const struct { char digit; std::string_view en, ja; } groups[] = {
+      {'1', "Mesh control plane and membership", "メッシュのコントロールプレーンとメンバー"},
+      {'2', "Gateways", "ゲートウェイ"},
+      {'3', "Certificates and names", "証明書と名前"},
+      {'4', "Knative Serving", "Knative Serving"},
+      {'5', "Knative Eventing", "Knative Eventing"},
+      {'6', "Kafka", "Kafka"},
+      {'7', "Services and routes", "サービスとルート"},
+      {'8', "Authorization policies", "認可ポリシー"},
+      {'9', "Admission and live walks", "アドミッションと実行時の確認"},
+  };
+  for (const auto& g : groups) {
+    if (code.size() > 1 && code[1] == g.digit) return std::string(japanese ? g.ja : g.en);
+  }
+  return "Other";
+}
+
+Json object_json(const Finding& f) {
+  if (!f.object) return nullptr;
+  JsonObject o;
+  o["apiVersion"] = f.object->api_version;
+  o["kind"] = f.object->kind;
+  if (!f.object->ns.empty()) o["namespace"] = f.object->ns;
+  o["name"] = f.object->name;
+  return o;
+}
+
+Json fix_json(const Fix& fix) {
+  JsonObject o;
+  switch (fix.type) {
+    case Fix::Type::None: return nullptr;
+    case Fix::Type::Command: o["type"] = "command"; break;
+    case Fix::Type::Manual: o["type"] = "manual"; break;
+    case Fix::Type::Patch: {
+      o["type"] = "patch";
+      JsonArray patches;
+      for (const auto& edit : fix.edits) {
+        JsonObject p;
+        p["object"] = edit.object->ref();
+        p["op"] = edit.op == Edit::Op::Set ? "add" : "remove";
+        p["path"] = yaml::json_pointer(edit.path);
+        if (edit.op == Edit::Op::Set) p["value"] = edit.value;
+        patches.push_back(std::move(p));
+      }
+      o["content"] = std::move(patches);
+      if (!fix.text.empty()) o["text"] = fix.text;
+      return o;
+    }
+  }
+  o["content"] = fix.text;
+  return o;
+}
+
+struct Colours {
+  explicit Colours(bool on) : on_(on) {}
+  std::string operator()(std::string_view code, std::string_view text) const {
+    return on_ ? "\033[" + std::string(code) + "m" + std::string(text) + "\033[0m" : std::string(text);
+  }
+
+ private:
+  bool on_;
+};
+
+std::string_view mark(const Finding& f, bool ascii) {
+  if (f.unknown()) return "?";
+  switch (f.severity) {
+    case Severity::Error: return ascii ? "x" : "×";
+    case Severity::Warning: return ascii ? "!" : "‼";
+    case Severity::Info: return "i";
+  }
+  return "?";
+}
+std::string_view colour(const Finding& f) {
+  if (f.unknown()) return "35";
+  switch (f.severity) {
+    case Severity::Error: return "31";
+    case Severity::Warning: return "33";
+    case Severity::Info: return "36";
+  }
+  return "0";
+}
+
+std::string title_of(const Rule& rule, bool japanese) {
+  return std::string(japanese && !rule.title_ja.empty() ? rule.title_ja : rule.title);
+}
+
+std::string verdict(const Report& report, bool japanese) {
+  const auto errors = report.count(Severity::Error);
+  const auto warnings = report.count(Severity::Warning);
+  const auto infos = report.count(Severity::Info);
+  const auto unknown = report.unknown();
+  std::string out;
+  const auto part = [&](std::size_t n, std::string_view one, std::string_view many,
+                        std::string_view ja) {
+    if (n == 0) return;
+    if (!out.empty()) out += japanese ? "、" : ", ";
+    out += japanese ? std::string(ja) + " " + std::to_string(n)
+                    : std::to_string(n) + " " + std::string(n == 1 ? one : many);
+  };
+  part(errors, "error", "errors", "エラー");
+  part(warnings, "warning", "warnings", "警告");
+  part(infos, "note", "notes", "情報");
+  part(unknown, "undecided", "undecided", "判定不能");
+  part(report.errors.size(), "unreadable place", "unreadable places", "読み取れない箇所");
+  if (out.empty()) out = japanese ? "問題は見つかりませんでした" : "no findings";
+  const std::string rules = std::to_string(report.passed.size());
+  return japanese ? out + "(合格 " + rules + " 件、オブジェクト " + std::to_string(report.objects) +
+                        " 個、プロファイル " + std::string(to_string(report.profile)) + ")"
+                  : out + " (" + rules + " checks passed, " + std::to_string(report.objects) +
+                        " objects, profile " + std::string(to_string(report.profile)) + ")";
+}
+
+std::string text(const Report& report, const Style& style) {
+  const Colours c(style.colour);
+  std::string out;
+  for (const auto& e : report.errors) {
+    out += c("31", style.ascii ? "x" : "×") + " " + e.place.file;
+    if (e.place.line > 0) {
+      out += ":" + std::to_string(e.place.line) + ":" + std::to_string(e.place.column);
+    }
+    out += ": " + e.text + "\n";
+  }
+  if (!report.errors.empty()) out += "\n";
+  std::map<std::string_view, std::vector<const Finding*>> by_code;
+  for (const auto& f : report.findings) {
+    if (!f.suppressed) by_code[f.code].push_back(&f);
+  }
+  std::map<std::string_view, const Rule*> lines;
+  if (!style.quiet) {
+    for (const auto* rule : report.passed) lines[rule->code] = rule;
+  }
+  for (const auto& [code, findings] : by_code) lines[code] = find_rule(code);
+  std::string group;
+  for (const auto& [code, rule] : lines) {
+    const std::string g = group_title(code, style.japanese);
+    if (g != group) {
+      if (!group.empty()) out += "\n";
+      group = g;
+      out += c("1", g) + "\n" + std::string(style.japanese ? 8 : g.size(), '-') + "\n";
+    }
+    const auto it = by_code.find(code);
+    const std::string title = rule != nullptr ? title_of(*rule, style.japanese) : std::string(code);
+    if (it == by_code.end()) {
+      out += c("32", style.ascii ? "ok" : "√") + " " + title + "\n";
+      continue;
+    }
+    const Finding& worst = *it->second.front();
+    out += c(colour(worst), mark(worst, style.ascii)) + " " + title + "  " +
+           c("2", std::string(code)) + "\n";
+    for (const auto* f : it->second) {
+      const std::string at = where(*f);
+      out += "    " + (at.empty() ? subject(*f) : at + ": " + subject(*f));
+      if (!f->path.empty()) out += " " + yaml::to_string(f->path);
+      out += "\n      " + f->message + "\n";
+      for (const auto& e : f->evidence) out += "      - " + e.object + ": " + e.fact + "\n";
+      if (!f->fix.text.empty() && !f->unknown()) {
+        out += "      " + std::string(style.japanese ? "対処: " : "fix: ") + f->fix.text + "\n";
+      }
+    }
+    if (rule != nullptr && !rule->symptom.empty() && !worst.unknown()) {
+      out += "      " + std::string(style.japanese ? "症状: " : "symptom: ") +
+             std::string(rule->symptom) + "\n";
+    }
+    out += c("2", "      knit check explain " + std::string(code)) + "\n";
+  }
+  const auto suppressed = std::count_if(report.findings.begin(), report.findings.end(),
+                                        [](const auto& f) { return f.suppressed; });
+  if (suppressed > 0) {
+    out += "\n" + std::to_string(suppressed) + (style.japanese ? " 件は抑制されています\n" : " suppressed:\n");
+    for (const auto& f : report.findings) {
+      if (f.suppressed) out += "    " + f.code + " " + subject(f) + ": " + f.reason + "\n";
+    }
+  }
+  if (!report.unknown_kinds.empty()) {
+    out += "\n" + std::string(style.japanese ? "未知の種類: " : "not looked at: ");
+    bool first = true;
+    for (const auto& [kind, count] : report.unknown_kinds) {
+      if (!first) out += ", ";
+      first = false;
+      out += std::to_string(count) + " " + kind;
+    }
+    out += "\n";
+  }
+  const bool bad = report.count(Severity::Error) > 0 || !report.errors.empty();
+  out += (out.empty() ? "" : "\n") + c(bad ? "31" : "32", verdict(report, style.japanese)) + "\n";
+  return out;
+}
+
+std::string table(const Report& report) {
+  std::vector<std::array<std::string, 5>> rows{{"SEVERITY", "CODE", "PLACE", "OBJECT", "MESSAGE"}};
+  for (const auto& f : report.findings) {
+    if (f.suppressed) continue;
+    const std::string at = where(f);
+    rows.push_back({f.unknown() ? "unknown" : std::string(to_string(f.severity)), f.code,
+                    at.empty() ? "<none>" : at, subject(f), f.message});
+  }
+  std::array<std::size_t, 4> widths{};
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < 4; ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < 4; ++i) out += row[i] + std::string(widths[i] - row[i].size() + 2, ' ');
+    out += row[4] + "\n";
+  }
+  return out;
+}
+
+std::string sarif(const Report& report) {
+  JsonArray rule_list;
+  std::map<std::string, std::size_t> index;
+  for (const auto& f : report.findings) {
+    if (index.contains(f.code)) continue;
+    index[f.code] = rule_list.size();
+    JsonObject r;
+    r["id"] = f.code;
+    if (const Rule* rule = find_rule(f.code)) {
+      r["shortDescription"] = {{"text", rule->title}};
+      r["fullDescription"] = {{"text", rule->why}};
+      r["help"] = {{"text", rule->fix}};
+    }
+    rule_list.push_back(std::move(r));
+  }
+  JsonArray results;
+  for (const auto& f : report.findings) {
+    JsonObject r;
+    r["ruleId"] = f.code;
+    r["ruleIndex"] = index[f.code];
+    r["level"] = f.unknown() || f.severity == Severity::Info ? "note" : std::string(to_string(f.severity));
+    r["kind"] = f.unknown() ? "review" : "fail";
+    if (f.unknown()) r["level"] = "none";
+    r["message"] = {{"text", subject(f) + ": " + f.message}};
+    if (!f.place.file.empty()) {
+      JsonObject physical;
+      physical["artifactLocation"] = {{"uri", f.place.file}};
+      if (f.place.line > 0) {
+        physical["region"] = {{"startLine", f.place.line}, {"startColumn", f.place.column}};
+      }
+      JsonObject location;
+      location["physicalLocation"] = std::move(physical);
+      r["locations"] = JsonArray{std::move(location)};
+    }
+    if (f.suppressed) {
+      JsonObject suppression;
+      suppression["kind"] = "inSource";
+      suppression["justification"] = f.reason;
+      r["suppressions"] = JsonArray{std::move(suppression)};
+    }
+    results.push_back(std::move(r));
+  }
+  JsonArray notifications;
+  for (const auto& e : report.errors) {
+    JsonObject n;
+    n["level"] = "error";
+    n["message"] = {{"text", e.place.file + ":" + std::to_string(e.place.line) + ": " + e.text}};
+    notifications.push_back(std::move(n));
+  }
+  JsonObject invocation;
+  invocation["executionSuccessful"] = report.errors.empty();
+  invocation["toolExecutionNotifications"] = std::move(notifications);
+  JsonObject run;
+  run["tool"] = {{"driver", {{"name", "knit check"}, {"rules", std::move(rule_list)}}}};
+  run["invocations"] = JsonArray{std::move(invocation)};
+  run["results"] = std::move(results);
+  JsonObject out;
+  out["$schema"] = "https://json.schemastore.org/sarif-2.1.0.json";
+  out["version"] = "2.1.0";
+  out["runs"] = JsonArray{std::move(run)};
+  return json::pretty(out);
+}
+
+std::string xml(std::string_view s) {
+  std::string out;
+  for (const char c : s) {
+    switch (c) {
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '&': out += "&amp;"; break;
+      case '"': out += "&quot;"; break;
+      default:
+        if (static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\t') out += c;
+    }
+  }
+  return out;
+}
+
+std::string junit(const Report& report) {
+  std::map<std::string_view, std::vector<const Finding*>> by_code;
+  std::size_t failures = 0;
+  std::size_t skipped = 0;
+  for (const auto& f : report.findings) by_code[f.code].push_back(&f);
+  std::string cases;
+  const auto add = [&](const Rule& rule) {
+    cases += "    <testcase classname=\"knit.check\" name=\"" + std::string(rule.code) + " " +
+             xml(rule.title) + "\"";
+    const auto it = by_code.find(rule.code);
+    if (it == by_code.end()) {
+      cases += "/>\n";
+      return;
+    }
+    cases += ">\n";
+    std::string body;
+    bool failed = false;
+    for (const auto* f : it->second) {
+      body += where(*f) + " " + subject(*f) + ": " + f->message + "\n";
+      failed |= !f->suppressed && !f->unknown() && f->severity != Severity::Info;
+    }
+    if (failed) {
+      ++failures;
+      cases += "      <failure message=\"" + xml(it->second.front()->message) + "\">" + xml(body) +
+               "</failure>\n";
+    } else {
+      ++skipped;
+      cases += "      <skipped message=\"" + xml(it->second.front()->message) + "\"/>\n";
+    }
+    cases += "    </testcase>\n";
+  };
+  std::size_t total = 0;
+  std::set<std::string_view> codes;
+  for (const auto* rule : report.passed) codes.insert(rule->code);
+  for (const auto& [code, findings] : by_code) codes.insert(code);
+  for (const auto code : codes) {
+    if (const Rule* rule = find_rule(code)) {
+      ++total;
+      add(*rule);
+    }
+  }
+  for (const auto& e : report.errors) {
+    ++total;
+    ++failures;
+    cases += "    <testcase classname=\"knit.check\" name=\"" +
+             xml(e.place.file + ":" + std::to_string(e.place.line)) + "\">\n      <failure message=\"" +
+             xml(e.text) + "\"/>\n    </testcase>\n";
+  }
+  return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"knit check\" "
+         "tests=\"" + std::to_string(total) + "\" failures=\"" + std::to_string(failures) +
+         "\" skipped=\"" + std::to_string(skipped) + "\">\n" + cases +
+         "  </testsuite>\n</testsuites>\n";
+}
+
+std::string cell(std::string_view s) {
+  std::string out;
+  for (const char c : s) {
+    if (c == '|') out += '\\';
+    out += c == '\n' ? ' ' : c;
+  }
+  return out;
+}
+
+std::string markdown(const Report& report) {
+  std::string out = "# knit check\n\n" + verdict(report, false) + "\n";
+  if (!report.errors.empty()) out += "\n";
+  for (const auto& e : report.errors) {
+    out += "* `" + e.place.file + ":" + std::to_string(e.place.line) + "`: " + e.text + "\n";
+  }
+  if (report.findings.empty()) return out;
+  out += "\n| severity | code | place | object | message | fix |\n|---|---|---|---|---|---|\n";
+  for (const auto& f : report.findings) {
+    if (f.suppressed) continue;
+    out += "| " + (f.unknown() ? "unknown" : std::string(to_string(f.severity))) + " | " + f.code +
+           " | " + cell(where(f)) + " | " + cell(subject(f)) + " | " + cell(f.message) + " | " +
+           cell(f.unknown() ? "" : f.fix.text) + " |\n";
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<Format> parse_format(std::string_view name) {
+  const struct { std::string_view name; Format format; } formats[] = {
+      {"text", Format::Text}, {"table", Format::Table}, {"json", Format::Json},
+      {"yaml", Format::Yaml}, {"sarif", Format::Sarif}, {"junit", Format::Junit},
+      {"markdown", Format::Markdown}, {"md", Format::Markdown}};
+  for (const auto& f : formats) {
+    if (f.name == name) return f.format;
+  }
+  return Error(Code::InvalidArgument, "output \"" + std::string(name) +
+                                          "\" is none of text, table, json, yaml, sarif, junit, markdown");
+}
+
+Json to_json(const Report& report) {
+  JsonArray findings;
+  for (const auto& f : report.findings) {
+    JsonObject o;
+    o["code"] = f.code;
+    o["severity"] = to_string(f.severity);
+    o["confidence"] = to_string(f.confidence);
+    o["title"] = f.title;
+    o["message"] = f.message;
+    o["object"] = object_json(f);
+    if (!f.place.file.empty()) {
+      o["file"] = f.place.file;
+      o["line"] = f.place.line;
+      o["column"] = f.place.column;
+    }
+    if (!f.path.empty()) o["jsonPath"] = yaml::to_string(f.path);
+    JsonArray evidence;
+    for (const auto& e : f.evidence) evidence.push_back({{"object", e.object}, {"fact", e.fact}});
+    if (!evidence.empty()) o["evidence"] = std::move(evidence);
+    if (const Rule* rule = find_rule(f.code)) {
+      o["why"] = rule->why;
+      JsonArray upstream;
+      for (const auto u : rule->upstream) upstream.emplace_back(u);
+      if (!upstream.empty()) o["upstreamCodes"] = std::move(upstream);
+    }
+    o["docs"] = "docs/checks.md#" + f.code;
+    if (Json fix = fix_json(f.fix); !fix.is_null() && !f.unknown()) o["fix"] = std::move(fix);
+    if (f.suppressed) o["suppressed"] = f.reason;
+    findings.push_back(std::move(o));
+  }
+  JsonArray errors;
+  for (const auto& e : report.errors) {
+    errors.push_back({{"file", e.place.file}, {"line", e.place.line}, {"column", e.place.column},
+                      {"message", e.text}});
+  }
+  JsonArray passed;
+  for (const auto* rule : report.passed) passed.emplace_back(rule->code);
+  JsonObject unknown_kinds;
+  for (const auto& [kind, count] : report.unknown_kinds) unknown_kinds[kind] = count;
+  JsonObject out;
+  out["apiVersion"] = "knit.dev/v1";
+  out["kind"] = "CheckReport";
+  out["profile"] = to_string(report.profile);
+  out["objects"] = report.objects;
+  out["summary"] = {{"errors", report.count(Severity::Error)},
+                    {"warnings", report.count(Severity::Warning)},
+                    {"infos", report.count(Severity::Info)},
+                    {"unknown", report.unknown()},
+                    {"unreadable", report.errors.size()}};
+  out["findings"] = std::move(findings);
+  out["passed"] = std::move(passed);
+  out["unreadable"] = std::move(errors);
+  out["unknownKinds"] = std::move(unknown_kinds);
+  return out;
+}
+
+std::string print(const Report& report, Format format, const Style& style) {
+  switch (format) {
+    case Format::Text: return text(report, style);
+    case Format::Table: return table(report);
+    case Format::Json: return json::pretty(to_json(report));
+    case Format::Yaml: return yaml::print(to_json(report));
+    case Format::Sarif: return sarif(report);
+    case Format::Junit: return junit(report);
+    case Format::Markdown: return markdown(report);
+  }
+  return {};
+}
+
+std::string explain(const Rule& rule, const Style& style) {
+  const Colours c(style.colour);
+  std::string out = c("1", std::string(rule.code) + "  " + title_of(rule, style.japanese)) + "\n";
+  std::string also;
+  for (const auto a : rule.aliases) also += (also.empty() ? "" : ", ") + std::string(a);
+  for (const auto u : rule.upstream) also += (also.empty() ? "" : ", ") + std::string(u);
+  if (!also.empty()) out += "also known as " + also + "\n";
+  out += "severity " + std::string(to_string(rule.severity)) + ", decided ";
+  switch (rule.offline) {
+    case Offline::Yes: out += "from manifests alone"; break;
+    case Offline::Partly: out += "from manifests, `unknown` when what it refers to is not in the input"; break;
+    case Offline::Live: out += "on a cluster only"; break;
+  }
+  if (!rule.profiles.empty()) {
+    out += ", profile ";
+    for (std::size_t i = 0; i < rule.profiles.size(); ++i) {
+      out += (i > 0 ? ", " : "") + std::string(to_string(rule.profiles[i]));
+    }
+  }
+  out += "\n\n";
+  out += "Symptom: " + std::string(rule.symptom) + "\n\n" + std::string(rule.why) + "\n\nFix: " +
+         std::string(rule.fix) + "\n";
+  return out;
+}
+
+std::string list_rules(const Style& style) {
+  std::string out;
+  for (const auto& rule : rules()) {
+    const std::string severity(to_string(rule.severity));
+    out += std::string(rule.code) + "  " + severity + std::string(9 - severity.size(), ' ') +
+           title_of(rule, style.japanese) + "\n";
+  }
+  return out;
+}
+
+std::string manual() {
+  std::string out =
+      "# What `knit check` checks\n"
+      "Made by `knit check manual` from the rules themselves. `knit check explain CODE` prints one entry; the other\n"
+      "catalogues' codes work as well.\n";
+  std::string group;
+  for (const auto& rule : rules()) {
+    const std::string g = group_title(rule.code, false);
+    if (g != group) {
+      group = g;
+      out += "\n## " + g + "\n";
+    }
+    out += "\n### " + std::string(rule.code) + "\n**" + std::string(rule.title) + ".** " +
+           std::string(to_string(rule.severity)) + ", ";
+    switch (rule.offline) {
+      case Offline::Yes: out += "offline"; break;
+      case Offline::Partly: out += "offline if what it refers to is given"; break;
+      case Offline::Live: out += "on a cluster"; break;
+    }
+    std::string also;
+    for (const auto a : rule.aliases) also += (also.empty() ? "" : ", ") + std::string(a);
+    for (const auto u : rule.upstream) also += (also.empty() ? "" : ", ") + std::string(u);
+    if (!also.empty()) out += "; also " + also;
+    out += ".\n\n* Symptom: " + std::string(rule.symptom) + "\n* Why: " + std::string(rule.why) +
+           "\n* Fix: " + std::string(rule.fix) + "\n";
+  }
+  return out;
+}
+
+}  // namespace knit::check
