@@ -126,8 +126,8 @@ std::span<const Rule> rules() {
     add_service_rules(out);
     add_policy_rules(out);
     add_admission_rules(out);
-    std::stable_sort(out.begin(), out.end(),
-                     [](const Rule& a, const Rule& b) { return a.code < b.code; });
+    std::sort(out.begin(), out.end(),
+              [](const Rule& a, const Rule& b) { return a.code < b.code; });
     return out;
   }();
   return all;
@@ -194,16 +194,17 @@ Report run(const ObjectSet& objects, const Options& options) {
       report.findings.push_back(std::move(finding));
     }
   }
-  std::stable_sort(report.findings.begin(), report.findings.end(),
-                   [](const Finding& a, const Finding& b) {
-                     const auto rank = [](const Finding& f) {
-                       return std::tuple(f.suppressed, f.unknown(), -static_cast<int>(f.severity));
-                     };
-                     const auto x = rank(a);
-                     const auto y = rank(b);
-                     if (x != y) return x < y;
-                     return std::tie(a.code, a.place) < std::tie(b.code, b.place);
-                   });
+  std::sort(report.findings.begin(), report.findings.end(),
+            [](const Finding& a, const Finding& b) {
+              const auto rank = [](const Finding& f) {
+                return std::tuple(f.suppressed, f.unknown(), -static_cast<int>(f.severity));
+              };
+              const auto x = rank(a);
+              const auto y = rank(b);
+              if (x != y) return x < y;
+              return std::tie(a.code, a.place, a.path, a.message) <
+                     std::tie(b.code, b.place, b.path, b.message);
+            });
   return report;
 }
 
