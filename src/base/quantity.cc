@@ -57,9 +57,7 @@ Error bad_format() {
                "quantities must match the regular expression "
                "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
 }
-Error bad_suffix() {
-  return Error(Code::InvalidArgument, "unable to parse quantity's suffix");
-}
+Error bad_suffix() { return Error(Code::InvalidArgument, "unable to parse quantity's suffix"); }
 
 /// |value| in nano-units of `whole`.`fraction` (`fraction_digits` digits, at most 18) times
 /// `multiplier` (>= 1), rounded up, capped.

@@ -4,10 +4,10 @@
 #include "kube/object.h"
 
 namespace knit::kube::res {
-#define KNIT_RESOURCE(id, name)                        \
-  inline Resource id() {                               \
-    static const Resource r = Resource::of(name);      \
-    return r;                                          \
+#define KNIT_RESOURCE(id, name)                   \
+  inline Resource id() {                          \
+    static const Resource r = Resource::of(name); \
+    return r;                                     \
   }
 KNIT_RESOURCE(namespaces, "namespaces")
 KNIT_RESOURCE(pods, "pods")

@@ -39,10 +39,11 @@ enum class Type : std::uint8_t {
   MicroTime,
   Duration,
   IntOrString,
-  Raw,       // RawExtension: any JSON object
-  Any,       // any JSON value
-  FieldsV1,  // managedFields
-  Strings,   // a protobuf message {1: repeated string}: ExtraValue
+  Raw,        // RawExtension: any JSON object
+  Any,        // any JSON value
+  FieldsV1,   // managedFields
+  Strings,    // a protobuf message {1: repeated string}: ExtraValue
+  StringMap,  // an object of strings
   SchemaOrArray,
   SchemaOrBool,
   SchemaOrStrings,  // apiextensions' unions
@@ -69,14 +70,17 @@ struct Field {
   std::string_view merge_key;    // patchMergeKey
   std::string_view map_keys;     // x-kubernetes-list-map-keys, comma separated
   std::string_view enumeration;  // allowed strings, '|' separated; empty: any
+  std::string_view oneof;        // at most one field of this name may be set (Istio)
+  std::string_view harmless;     // values that need no warning or refusal, '|' separated
   std::string_view note;         // why it is inert, warned about or refused
   const Message* message = nullptr;
 };
 
 struct Message {
-  std::string_view name;          // "core.v1.PodSpec"
-  bool open = false;              // unknown fields are kept (x-kubernetes-preserve-unknown-fields)
-  std::span<const Field> fields;  // sorted by name
+  std::string_view name;  // "core.v1.PodSpec"
+  bool open = false;      // unknown fields are kept (x-kubernetes-preserve-unknown-fields)
+  Support unknown = Support::Effective;  // what those do
+  std::span<const Field> fields;         // sorted by name
   const Field* find(std::string_view json_name) const;
   const Field* by_number(std::uint32_t number) const;
 };
