@@ -95,8 +95,8 @@ class PersistentMap {
     }
     Link right = insert(n->right, std::move(value), priority);
     if (right->priority > n->priority) {  // rotate left
-      return make(right->value, right->priority,
-                  make(n->value, n->priority, n->left, right->left), right->right);
+      return make(right->value, right->priority, make(n->value, n->priority, n->left, right->left),
+                  right->right);
     }
     return make(n->value, n->priority, n->left, std::move(right));
   }

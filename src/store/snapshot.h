@@ -38,7 +38,8 @@ using IndexMap = PersistentMap<std::string, std::string, StringTraits>;
 struct Table {
   ObjectMap objects;
   IndexMap labels;  // key '=' value NUL ns NUL name
-  IndexMap owners;  // uid NUL ns NUL name
+  IndexMap owners;  // uid NUL ns NUL name, of the owner
+  IndexMap uids;    // uid NUL ns NUL name, of the object
 };
 using TablePtr = std::shared_ptr<const Table>;
 
@@ -71,6 +72,10 @@ class Snapshot {
                                   std::string_view value) const;
   /// Objects of `resource` with an ownerReference to `uid`.
   std::vector<ObjectPtr> owned(Resource resource, std::string_view ns, std::string_view uid) const;
+  /// The object with this uid, whatever its kind, or nullptr.
+  ObjectPtr by_uid(std::string_view uid) const;
+  /// Objects of any kind with an ownerReference to `uid`.
+  std::vector<ObjectPtr> dependents(std::string_view uid) const;
   /// Collections that hold an object.
   std::vector<Resource> resources() const;
   std::size_t count(Resource resource, std::string_view ns = {}) const;

@@ -19,7 +19,7 @@
 namespace knit::store {
 
 /// Runs a function soon, on the thread that owns the receiver (Loop::post).
-using Executor = std::function<void(std::function<void()>)>;
+using Executor = std::function<void(std::function<void()>)>;  // outlives the store
 
 /// One key of a commit.
 struct Mutation {
@@ -31,14 +31,14 @@ struct Mutation {
 };
 
 struct CommitError {
-  Error error;              // Conflict, AlreadyExists, NotFound, ResourceExhausted (disk full), …
-  std::optional<Key> key;   // the key whose expectation failed
+  Error error;             // Conflict, AlreadyExists, NotFound, ResourceExhausted (disk full), …
+  std::optional<Key> key;  // the key whose expectation failed
 };
 
 struct Committed {
-  std::uint64_t version = 0;        // of the last change; the state's version if there was none
-  std::vector<ObjectPtr> objects;   // one for each mutation; a removal gives the last state with
-                                    // the version of the removal
+  std::uint64_t version = 0;       // of the last change; the state's version if there was none
+  std::vector<ObjectPtr> objects;  // one for each mutation; a removal gives the last state with
+                                   // the version of the removal
 };
 
 /// Exactly one of the two.
@@ -84,6 +84,8 @@ struct Options {
   std::vector<std::string> volatile_resources = {"events", "leases.coordination.k8s.io"};
   /// Commits that wait for the disk; more are refused with ResourceExhausted.
   std::size_t max_pending = 10'000;
+  /// The file may not grow past this many pages of 4 KiB; 0: no bound.
+  std::uint64_t max_pages = 0;
 };
 
 class Store {
@@ -101,8 +103,8 @@ class Store {
   /// The newest accepted state: what the next commit is checked against. Not yet durable; what is
   /// decided from it may be told only after a later commit (an empty one serves) succeeded.
   virtual Snapshot head() const = 0;
-  /// The state at an older version. Errors: Expired, InvalidArgument (newer than now).
-  virtual Result<Snapshot> snapshot_at(std::uint64_t version) const = 0;
+  /// One collection at an older version. Errors: Expired, InvalidArgument (newer than now).
+  virtual Result<Snapshot> snapshot_at(std::uint64_t version, Resource resource) const = 0;
 
   /// All of `batch` or nothing; an empty one waits for what was accepted before. A key may occur
   /// once. `done` runs on `on`, after the batch is durable and visible.
