@@ -122,6 +122,18 @@ struct Acked {  // answers the frame with this sequence number
   std::string error;
   template <class V, class S> static void fields(V& v, S& s) { v(1, s.sequence); v(2, s.error); }
 };
+struct Role {  // a built-in role that runs inside E
+  std::string pod_uid, name;
+  bool injected = false;
+  template <class V, class S> static void fields(V& v, S& s) {
+    v(1, s.pod_uid); v(2, s.name); v(3, s.injected);
+  }
+};
+struct Roles {  // S→U: state, the whole list; U runs E while it is not empty
+  KNIT_MESSAGE(Roles)
+  std::vector<Role> roles;
+  template <class V, class S> static void fields(V& v, S& s) { v(1, s.roles); }
+};
 struct Listener {  // U→P,E, fds: the listener; none: it is closed. Acked.
   KNIT_MESSAGE(Listener)
   std::string key;      // store key in U

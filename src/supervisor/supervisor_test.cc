@@ -1,0 +1,398 @@
+// Runs the real knit-supervisor with test_child in a temporary run directory.
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "ipc/frame.h"
+#include "ipc/launch.h"
+#include "supervisor/exits.h"
+
+namespace knit::supervisor {
+namespace {
+using namespace std::chrono_literals;
+using ipc::Process;
+
+Fd seqpacket() { return Fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)); }
+
+class SupervisorTest : public testing::Test {
+ protected:
+  struct Talk {
+    Fd fd;
+    std::string name;
+    pid_t pid = 0;
+    std::vector<std::string> heard;
+  };
+
+  void SetUp() override {
+    char dir[] = "/tmp/knit-supervisor-XXXXXX";
+    ASSERT_NE(mkdtemp(dir), nullptr);
+    run_dir = dir;
+    plan.run_dir = run_dir;
+    plan.settings = "the-settings";
+    plan.ports = {{0, 0}};
+    listener = seqpacket();
+    sockaddr_un at{.sun_family = AF_UNIX, .sun_path = {}};
+    socket_path = run_dir + "/test.sock";
+    std::memcpy(at.sun_path, socket_path.c_str(), socket_path.size() + 1);
+    ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+    ASSERT_EQ(listen(listener.get(), 16), 0);
+  }
+  void TearDown() override {
+    if (supervisor > 0) {
+      kill(supervisor, SIGTERM);
+      EXPECT_EQ(wait_exit(), 0);
+    }
+    std::filesystem::remove_all(run_dir);
+  }
+  void add(Process p, std::string mode = "normal", std::uint32_t order = 0) {
+    ipc::ProcessSpec spec;
+    spec.process = p;
+    spec.path = TEST_CHILD;
+    spec.args = {"child", std::string(to_string(p)), std::move(mode), socket_path};
+    spec.stop_order = order;
+    spec.stop_deadline = 2s;
+    plan.processes.push_back(std::move(spec));
+  }
+  void start() {
+    const auto memfd = ipc::sealed_memfd("plan", codec::encode(plan));
+    ASSERT_TRUE(memfd);
+    int ends[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    progress = Fd(ends[0]);
+    const Fd theirs(fcntl(ends[1], F_DUPFD_CLOEXEC, 20));
+    close(ends[1]);
+    const Fd high(fcntl(memfd->get(), F_DUPFD_CLOEXEC, 20));
+    supervisor = fork();
+    if (supervisor == 0) {
+      dup2(high.get(), ipc::kPlanFd);
+      dup2(theirs.get(), ipc::kProgressFd);
+      execl(TEST_SUPERVISOR, "knit-supervisor", nullptr);
+      _exit(127);
+    }
+  }
+  int wait_exit() {
+    int status = 0;
+    for (int i = 0; i < 1'500; ++i) {
+      if (waitpid(supervisor, &status, WNOHANG) == supervisor) {
+        supervisor = 0;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+      }
+      turn(10);
+    }
+    kill(supervisor, SIGKILL);
+    waitpid(supervisor, &status, 0);
+    supervisor = 0;
+    return -1000;
+  }
+  /// Reads what everybody has to say, waiting at most `ms` for the first word.
+  void turn(int ms) {
+    std::vector<pollfd> fds{{listener.get(), POLLIN, 0}, {progress.get(), POLLIN, 0}};
+    for (const auto& t : talks) fds.push_back({t->fd.get(), POLLIN, 0});
+    if (poll(fds.data(), fds.size(), ms) <= 0) return;
+    char text[512];
+    const auto read = [&](int fd) -> std::optional<std::string> {
+      const ssize_t n = recv(fd, text, sizeof text, MSG_DONTWAIT);
+      if (n <= 0) return std::nullopt;
+      return std::string(text, static_cast<std::size_t>(n));
+    };
+    if (progress) {
+      while (auto line = read(progress.get())) {
+        events.push_back(line->substr(line->find('\t') + 1));
+      }
+    }
+    for (const auto& t : talks) {
+      if (!t->fd) continue;
+      while (auto line = read(t->fd.get())) t->heard.push_back(std::move(*line));
+    }
+    Fd fresh(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (fds[0].revents != 0 && fresh) {
+      pollfd p{fresh.get(), POLLIN, 0};
+      poll(&p, 1, 5'000);
+      auto t = std::make_unique<Talk>();
+      auto hello = read(fresh.get());
+      t->heard.push_back(hello.value_or(""));
+      t->name = t->heard[0].substr(0, t->heard[0].find(' '));
+      t->pid = std::atoi(t->heard[0].c_str() + t->name.size());
+      t->fd = std::move(fresh);
+      talks.push_back(std::move(t));
+    }
+  }
+  template <class F>
+  bool eventually(F done) {
+    for (int i = 0; i < 1'000; ++i) {
+      if (done()) return true;
+      turn(10);
+    }
+    return false;
+  }
+  /// The `nth` process of that name that came up (0 is the first).
+  Talk* proc(std::string_view name, int nth = 0) {
+    Talk* found = nullptr;
+    EXPECT_TRUE(eventually([&] {
+      int i = 0;
+      for (const auto& t : talks) {
+        if (t->name == name && i++ == nth) found = t.get();
+      }
+      return found != nullptr;
+    })) << name << " " << nth;
+    return found;
+  }
+  void say(Talk* t, const std::string& text) {
+    ASSERT_EQ(::send(t->fd.get(), text.data(), text.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(text.size()));
+  }
+  static std::string find(const std::vector<std::string>& all, const std::string& prefix) {
+    for (const auto& h : all) {
+      if (h.compare(0, prefix.size(), prefix) == 0) return h;
+    }
+    return {};
+  }
+  std::string hear(Talk* t, const std::string& prefix) {
+    EXPECT_TRUE(eventually([&] { return !find(t->heard, prefix).empty(); }))
+        << t->name << " never said '" << prefix << "'; it said " << testing::PrintToString(t->heard);
+    return find(t->heard, prefix);
+  }
+  std::string event(const std::string& prefix) {
+    EXPECT_TRUE(eventually([&] { return !find(events, prefix).empty(); }))
+        << prefix << " is not among " << testing::PrintToString(events);
+    return find(events, prefix);
+  }
+  static std::string start_of(const std::string& pid) {
+    return std::to_string(start_time(std::atoi(pid.c_str())));
+  }
+
+  ipc::LaunchPlan plan;
+  std::string run_dir, socket_path;
+  Fd listener, progress;
+  pid_t supervisor = 0;
+  std::vector<std::unique_ptr<Talk>> talks;
+  std::vector<std::string> events;
+};
+
+TEST_F(SupervisorTest, StartsConnectsAndStopsInOrder) {
+  add(Process::Server, "normal", 1);
+  add(Process::Node, "normal", 3);
+  add(Process::Proxy, "normal", 2);
+  start();
+  Talk* server = proc("server");
+  Talk* node = proc("node");
+  Talk* proxy = proc("proxy");
+  EXPECT_NE(server->heard[0].find("the-settings"), std::string::npos);
+  hear(server, "kept-end");
+  EXPECT_EQ(hear(server, "peer node"), "peer node 1");
+  EXPECT_EQ(hear(node, "peer server"), "peer server 1");
+  hear(node, "peer proxy");
+  hear(proxy, "peer server");
+  say(server, "start abc");
+  EXPECT_EQ(hear(node, "message"), "message server Start");
+  for (Talk* t : {server, node, proxy}) say(t, "ready fine");
+  event("up");
+  EXPECT_EQ(event("ready\tproxy"), "ready\tproxy\tfine");
+  kill(supervisor, SIGTERM);
+  EXPECT_EQ(wait_exit(), 0);
+  std::vector<std::string> order;
+  for (const auto& e : events) {
+    if (e.compare(0, 6, "exited") == 0) order.push_back(e);
+  }
+  EXPECT_EQ(order, (std::vector<std::string>{"exited\tserver\tstatus 0", "exited\tproxy\tstatus 0",
+                                             "exited\tnode\tstatus 0"}));
+  EXPECT_FALSE(std::filesystem::exists(run_dir + "/state"));
+}
+
+TEST_F(SupervisorTest, RestartsAndHandsBackWhatWasKept) {
+  add(Process::Server);
+  add(Process::Node);
+  start();
+  Talk* node = proc("node");
+  hear(node, "kept-end");
+  say(node, "put node/x");
+  EXPECT_EQ(hear(node, "acked node/x"), "acked node/x ");
+  say(node, "put pod/uid-1/netns");
+  hear(node, "acked pod/uid-1/netns");
+  say(node, "put proxy/secret");
+  EXPECT_EQ(hear(node, "acked proxy"), "acked proxy/secret key is not under your prefix");
+  Talk* server = proc("server");
+  hear(server, "peer node 1");
+  kill(node->pid, SIGKILL);
+  Talk* again = proc("node", 1);
+  hear(again, "kept-end");
+  hear(again, "kept node/x");
+  hear(again, "kept pod/uid-1/netns");
+  say(again, "read pod/uid-1/netns");
+  EXPECT_EQ(hear(again, "content"), "content pod/uid-1/netns");
+  hear(server, "peer node 2");
+  hear(again, "peer server 2");
+  EXPECT_EQ(find(server->heard, "kept "), "");
+  EXPECT_EQ(event("exited\tnode"), "exited\tnode\tsignal 9");
+}
+
+TEST_F(SupervisorTest, TellsExitsAcrossTheNodesDeath) {
+  add(Process::Node);
+  start();
+  Talk* node = proc("node");
+  hear(node, "kept-end");
+  say(node, "orphan 42");
+  const std::string pid = hear(node, "orphan").substr(7);
+  say(node, "expect c-42 " + pid + " " + start_of(pid));
+  hear(node, "acked c-42");
+  kill(node->pid, SIGKILL);  // closes the gate: the orphan ends while there is no node
+  Talk* again = proc("node", 1);
+  EXPECT_EQ(hear(again, "exit c-42"), "exit c-42 " + std::to_string(42 << 8));
+  // Acknowledged: the next node does not hear of it again.
+  say(again, "exit 0");
+  Talk* third = proc("node", 2);
+  hear(third, "kept-end");
+  say(third, "put node/fence");
+  hear(third, "acked node/fence");
+  EXPECT_EQ(find(third->heard, "exit"), "");
+}
+
+TEST_F(SupervisorTest, RemembersExitsThatNobodyExpectedYet) {
+  add(Process::Node);
+  start();
+  Talk* node = proc("node");
+  hear(node, "kept-end");
+  say(node, "orphan 7");
+  const std::string pid = hear(node, "orphan").substr(7);
+  const std::string started = start_of(pid);
+  say(node, "release");
+  ASSERT_TRUE(eventually([&] { return start_of(pid) == "0"; }));
+  say(node, "expect early " + pid + " " + started);
+  EXPECT_EQ(hear(node, "exit early"), "exit early " + std::to_string(7 << 8));
+  say(node, "expect never " + pid + " " + started);
+  EXPECT_EQ(hear(node, "exit never"), "exit never " + std::to_string(137 << 8) + " lost");
+}
+
+TEST_F(SupervisorTest, KillsWhatSaysNoHello) {
+  plan.hello_deadline = 50ms;
+  add(Process::Proxy, "mute");
+  start();
+  proc("proxy", 1);
+  EXPECT_EQ(event("killed\tproxy"), "killed\tproxy\tit said no Hello in time");
+}
+
+TEST_F(SupervisorTest, EndsAProcessThatSendsGarbage) {
+  add(Process::Proxy);
+  start();
+  Talk* proxy = proc("proxy");
+  hear(proxy, "kept-end");
+  say(proxy, "garbage");
+  Talk* again = proc("proxy", 1);
+  hear(again, "kept-end");
+}
+
+TEST_F(SupervisorTest, MakesANewChannelWhenOneBroke) {
+  add(Process::Server);
+  add(Process::Node);
+  start();
+  Talk* server = proc("server");
+  Talk* node = proc("node");
+  hear(node, "peer server 1");
+  hear(server, "peer node 1");
+  kill(node->pid, SIGSTOP);  // so that the queue fills
+  say(server, "break");
+  hear(server, "peer node 2");
+  kill(node->pid, SIGCONT);
+  hear(node, "peer server 2");
+  EXPECT_EQ(talks.size(), 2u) << "nobody was restarted";
+}
+
+TEST_F(SupervisorTest, BindsAllowedPortsAndHandsThemToTheProxy) {
+  add(Process::Server);
+  add(Process::Proxy);
+  start();
+  Talk* server = proc("server");
+  Talk* proxy = proc("proxy");
+  hear(proxy, "kept-end");
+  hear(server, "kept-end");
+  say(server, "bind 127.0.0.1 0 router-https");
+  const std::string bound = hear(server, "bound router-https");
+  const auto port = static_cast<std::uint16_t>(std::atoi(bound.c_str() + 18));
+  ASSERT_NE(port, 0) << bound;
+  hear(proxy, "listener listener/router-https router-https 1");
+  say(server, "bind 127.0.0.1 22 forbidden");
+  EXPECT_EQ(hear(server, "bound forbidden"),
+            "bound forbidden 0 port 22 is not among the allowed ports");
+  say(server, "bind localhost 0 name");
+  EXPECT_EQ(hear(server, "bound name"), "bound name 0 address is no IP literal");
+  const auto dial = [&] {
+    const Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(port);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return connect(fd.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0;
+  };
+  EXPECT_TRUE(dial());
+  say(proxy, "shutdown listener/router-https");
+  hear(proxy, "shut");
+  EXPECT_TRUE(eventually(dial)) << "a hostile shutdown() is undone";
+  kill(proxy->pid, SIGKILL);
+  hear(proc("proxy", 1), "listener listener/router-https router-https 1");
+}
+
+TEST_F(SupervisorTest, HandsTheHostListenerToTheProxy) {
+  add(Process::Node);
+  add(Process::Proxy);
+  start();
+  Talk* node = proc("node");
+  hear(proc("proxy"), "kept-end");
+  hear(node, "kept-end");
+  say(node, "host listener4");
+  EXPECT_EQ(hear(node, "acked"), "acked listener4 ");
+  hear(proc("proxy"), "listener host/listener4 host-capture 1");
+  kill(proc("proxy")->pid, SIGKILL);
+  hear(proc("proxy", 1), "listener host/listener4 host-capture 1");
+}
+
+TEST_F(SupervisorTest, KillsWhatDoesNotStop) {
+  add(Process::Server, "stubborn");
+  plan.processes[0].stop_deadline = 50ms;
+  start();
+  Talk* server = proc("server");
+  hear(server, "kept-end");
+  kill(supervisor, SIGTERM);
+  EXPECT_EQ(wait_exit(), 0);
+  EXPECT_EQ(find(events, "exited\tserver"), "exited\tserver\tsignal 9");
+}
+
+TEST_F(SupervisorTest, ASecondOneIsRefusedAndControlAnswers) {
+  add(Process::Server);
+  start();
+  hear(proc("server"), "kept-end");
+  const pid_t first = supervisor;
+  start();
+  EXPECT_EQ(wait_exit(), 75);
+  supervisor = first;
+  const Fd control = seqpacket();
+  sockaddr_un at{.sun_family = AF_UNIX, .sun_path = {}};
+  std::snprintf(at.sun_path, sizeof at.sun_path, "%s/control.sock", run_dir.c_str());
+  ASSERT_EQ(connect(control.get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+  ASSERT_EQ(::send(control.get(), "status", 6, 0), 6);
+  char text[2'048] = {};
+  ASSERT_GT(recv(control.get(), text, sizeof text - 1, 0), 0);
+  EXPECT_NE(std::strstr(text, "supervisor\t"), nullptr);
+  EXPECT_NE(std::strstr(text, "\tstarting\t"), nullptr) << text;
+}
+
+TEST_F(SupervisorTest, RunsAsTheUserItIsTold) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root to become somebody else";
+  add(Process::Proxy);
+  plan.processes[0].uid = plan.processes[0].gid = 65'534;
+  chmod(run_dir.c_str(), 0755);
+  chmod(socket_path.c_str(), 0777);
+  start();
+  EXPECT_NE(proc("proxy")->heard[0].find(" 65534"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace knit::supervisor
