@@ -68,12 +68,12 @@ enum class PatchType { Json, Merge, Strategic };
 /// One write. `version` is the API version of `body` ("v1beta1"); empty: the storage version.
 struct Write {
   enum class Op {
-    Create,        // body: the object; key.name empty with metadata.generateName
-    Update,        // body: the object
-    Merge,         // body: RFC 7386 patch
-    JsonPatch,     // body: RFC 6902 patch
-    Strategic,     // body: strategic merge patch
-    Delete,        // remove: how
+    Create,     // body: the object; key.name empty with metadata.generateName
+    Update,     // body: the object
+    Merge,      // body: RFC 7386 patch
+    JsonPatch,  // body: RFC 6902 patch
+    Strategic,  // body: strategic merge patch
+    Delete,     // remove: how
   };
   Op op = Op::Create;
   Key key;
@@ -171,8 +171,6 @@ class Transaction final : public ObjectReader {
 
   ObjectPtr get(const Key& key) const override;
   std::vector<ObjectPtr> list(Resource resource, std::string_view ns) const override;
-  /// Keys that were written; null: removed. Objects carry the version they were read at (0: new).
-  const std::map<Key, ObjectPtr>& written() const { return written_; }
   const store::Snapshot& base() const { return base_; }
 
   /// One mutation for each key that really changes, with the base's version as its expectation.
@@ -180,8 +178,14 @@ class Transaction final : public ObjectReader {
 
  private:
   const Registry& registry_;
+  struct Written {
+    std::optional<Json> dom;    // nullopt: removed
+    std::uint64_t version = 0;  // of the object that it was made from; 0: new
+    mutable ObjectPtr object;   // made when somebody reads it
+  };
+  static ObjectPtr materialise(const Key& key, const Written& w);
   store::Snapshot base_;
-  std::map<Key, ObjectPtr> written_;
+  std::map<Key, Written> written_;
 };
 
 }  // namespace knit::apiserver

@@ -10,6 +10,10 @@
 
 namespace knit::apiserver {
 
+inline boost::json::string text(std::string_view s) {
+  return boost::json::string(s.data(), s.size());
+}
+
 struct Status {
   int code = 500;
   std::string reason = "InternalError";
@@ -27,9 +31,9 @@ Status already_exists(const schema::Kind& kind, std::string_view name);
 /// "Operation cannot be fulfilled on …: <why>"
 Status conflict(const schema::Kind& kind, std::string_view name, std::string_view why);
 Status object_modified(const schema::Kind& kind, std::string_view name);
-Status forbidden(const schema::Kind& kind, std::string_view name, std::string_view why);
-Status bad_request(std::string message);
-Status invalid(const schema::Kind& kind, std::string_view name,
+Status forbidden_status(const schema::Kind& kind, std::string_view name, std::string_view why);
+Status bad_request_status(std::string message);
+Status invalid_status(const schema::Kind& kind, std::string_view name,
                std::vector<schema::FieldError> errors);
 /// 422 about meta.k8s.io options ("ListOptions").
 Status invalid_options(std::string_view kind, std::string_view field, std::string_view message,
