@@ -58,10 +58,7 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
       const Planner& planner = planners[i];
       if (planner.every_kind || planner.owns == resource) into.insert({i, change.key()});
       for (const auto& trigger : planner.triggers) {
-        if (!planner.every_kind && trigger.resource != resource) continue;
-        if (planner.every_kind && trigger.resource != Resource() && trigger.resource != resource) {
-          continue;
-        }
+        if (trigger.resource != Resource() && trigger.resource != resource) continue;
         for (auto& key : trigger.keys(world, change.before, change.after)) {
           into.insert({i, std::move(key)});
         }

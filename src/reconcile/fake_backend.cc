@@ -1,5 +1,7 @@
 #include "reconcile/fake_backend.h"
 
+#include <set>
+
 namespace knit::reconcile {
 
 struct FakeBackend::Snapshot final : World {
@@ -49,12 +51,14 @@ Result<Effect> FakeBackend::stage(const World& seen, const Write& write) {
 }
 
 Result<std::vector<Change>> FakeBackend::put(std::vector<Change> changes) {
+  std::set<Key> removed;
   for (const auto& change : changes) {
-    const auto now = get(change.key());
+    const auto now = removed.contains(change.key()) ? nullptr : get(change.key());
     const bool same = change.before == nullptr
                           ? now == nullptr
                           : now != nullptr && now->version() == change.before->version();
     if (!same) return Error(Code::Conflict, kube::to_string(change.key()) + " has changed");
+    if (change.after == nullptr) removed.insert(change.key());
   }
   for (auto& change : changes) {
     const Key key = change.key();

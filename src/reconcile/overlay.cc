@@ -96,6 +96,10 @@ std::vector<Change> Overlay::changes() const {
     auto before = base_->get(key);
     if (before == nullptr && object == nullptr) continue;  // made and removed again
     if (before != nullptr && object != nullptr && before->bytes() == object->bytes()) continue;
+    if (before != nullptr && object != nullptr && before->uid() != object->uid()) {
+      out.push_back({std::move(before), nullptr});  // removed, and another one made in its place
+      before = nullptr;
+    }
     out.push_back({std::move(before), object});
   }
   return out;

@@ -35,7 +35,8 @@ class Overlay final : public World {
   Saved save(const Key& key) const;
   void restore(Saved saved);
   std::size_t size() const { return laid_.size(); }
-  /// Net changes against the snapshot.
+  /// Net changes against the snapshot, in key order. An object that was removed and made again is
+  /// two: the removal, then the creation.
   std::vector<Change> changes() const;
 
  private:

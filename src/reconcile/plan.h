@@ -67,7 +67,7 @@ struct Planner {
   Resource owns;
   PlanFn plan;
   struct Trigger {
-    Resource resource;
+    Resource resource;  // Resource() is every kind
     /// The keys (of `owns`) that a change of `object` concerns. `before` may be null (created),
     /// `after` may be null (deleted).
     std::function<std::vector<Key>(const World& world, const ObjectPtr& before,
@@ -78,7 +78,7 @@ struct Planner {
   std::vector<Signal> signals;  // whose changes (same key) plan the key again
   std::vector<Key> always;      // planned at start even when absent
   /// Owns no kind but looks at every object of every kind (owner collection): `owns` is ignored,
-  /// a changed object's key is planned, and triggers see every change.
+  /// a changed object's key is planned.
   bool every_kind = false;
 };
 

@@ -8,6 +8,12 @@ bool has_finalizers(const Key& key, const Json& object) {
   if (!json::array(object, {"metadata", "finalizers"}).empty()) return true;
   return key.resource == res::namespaces() && !json::array(object, {"spec", "finalizers"}).empty();
 }
+// The kinds of the core, RBAC, coordination and discovery groups count no generations.
+bool has_generation(const Key& key) {
+  const auto group = key.resource.group();
+  return !group.empty() && group != "rbac.authorization.k8s.io" && group != "coordination.k8s.io" &&
+         group != "discovery.k8s.io";
+}
 bool deleting(const Json& object) {
   return json::find(object, {"metadata", "deletionTimestamp"}) != nullptr;
 }
@@ -62,7 +68,7 @@ Result<Effect> create(const World& seen, const Write& write, const StageRules& r
     json::set(object, {"spec", "finalizers"}, JsonArray{"kubernetes"});
     json::set(object, {"status", "phase"}, Json("Active"));
   }
-  if (json::find(object, "spec") != nullptr) json::set(object, {"metadata", "generation"}, Json(1));
+  if (has_generation(write.key)) json::set(object, {"metadata", "generation"}, Json(1));
   if (rules.admit) {
     KNIT_TRY_VOID(rules.admit(seen, write.key, object, nullptr));
   }
@@ -106,7 +112,7 @@ Result<Effect> update(const World& seen, const Write& write, const StageRules& r
     if (rules.admit) {
       KNIT_TRY_VOID(rules.admit(seen, write.key, after, &before));
     }
-    if (generation_counts(before, after)) {
+    if (has_generation(write.key) && generation_counts(before, after)) {
       json::set(after, {"metadata", "generation"},
                 Json(json::i64(before, {"metadata", "generation"}) + 1));
     }

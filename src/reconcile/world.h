@@ -14,10 +14,11 @@ using kube::Resource;
 /// Inputs of planners that are not API objects (autoscaler decisions, probe results, node facts):
 /// small in-memory values beside the store, read like objects, never persisted.
 enum class Signal {
-  Decision,  // key: podautoscaler. {"desired": n, "excessBurst": n, "panic": bool, …}
-  Reach,     // key: kingress. {"hash": "…", "ready": bool, "failure": "…"}
-  Activator, // key: podautoscaler. {"confirmed": bool}: every worker routes it to the activator
-  Domain,    // key: ingresses.config.openshift.io "cluster"
+  Decision,   // key: podautoscaler. {"desired": n, "excessBurst": n, "panic": bool, …}
+  Reach,      // key: kingress. {"hash": "…", "ready": bool, "failure": "…"}
+  Activator,  // key: podautoscaler. {"confirmed": bool}: every worker routes it to the activator
+  Domain,     // key: ingresses.config.openshift.io "cluster"
+  Digest,     // key: revision. {"<image>": {"digest": "…"} or {"error": "…"}}: resolved tags
 };
 
 class World {
