@@ -139,8 +139,9 @@ func (w *walker) field(owner reflect.Type, f reflect.StructField) []string {
 	if base.Kind() == reflect.Pointer {
 		flags += " p"
 		base = base.Elem()
-	} else if shape == "" {
-		// encoding/json never omits a struct for omitempty, only for omitzero.
+	} else {
+		// encoding/json never omits a struct for omitempty, only for omitzero. For a list or map z
+		// means: an empty one is kept.
 		isStruct := base.Kind() == reflect.Struct
 		if isStruct && !strings.Contains(options, "omitzero") || !isStruct && !omit {
 			switch typeText {
