@@ -218,7 +218,7 @@ Result<void> admit_service(const World& world, Json& service, const Json* before
   if (json::str(service, {"spec", "sessionAffinity"}).empty()) {
     json::set(service, {"spec", "sessionAffinity"}, Json("None"));
   }
-  const auto type = json::str(service, {"spec", "type"});
+  const std::string type(json::str(service, {"spec", "type"}));
   if (type == "ExternalName") {
     for (const auto field : {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"}) {
       json::erase(service, {"spec", field});
