@@ -156,7 +156,7 @@ TEST(Unpack, LayersKeepOwnersAndTurnWhiteoutsIntoOverlays) {
   EXPECT_TRUE(S_ISCHR(st.st_mode));
   EXPECT_EQ(st.st_rdev, 0U);
   char opaque = 0;
-  EXPECT_EQ(::getxattr((dir.path() + "/var").c_str(), "user.overlay.opaque", &opaque, 1), 1);
+  EXPECT_EQ(::getxattr((dir.path() + "/var").c_str(), "trusted.overlay.opaque", &opaque, 1), 1);
   EXPECT_EQ(opaque, 'y');
   EXPECT_FALSE(fs::exists(dir.path() + "/dev/mem"));  // devices never come from an image
 }

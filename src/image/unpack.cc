@@ -3,6 +3,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <openssl/evp.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -29,6 +30,9 @@ namespace {
 
 using Digest = std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)>;
 using Reader = std::unique_ptr<struct archive, decltype(&archive_read_free)>;
+
+// What the sandbox may set; the kernel's overlay wants trusted.overlay.opaque, which only root may.
+constexpr const char* kOpaqueMark = "user.knit.opaque";
 
 Error hostile(std::string message) { return Error(Code::InvalidArgument, std::move(message)); }
 
@@ -129,6 +133,9 @@ class Unpacker {
     }
   }
 
+  /// Whether some directory was marked.
+  bool opaque() const { return opaque_; }
+
  private:
   static Error failed(const char* what, const std::string& path) {
     return errno_error(std::string(what) + " '" + path + "'", errno);
@@ -159,12 +166,11 @@ class Unpacker {
     return {};
   }
 
-  Result<void> whiteout(const std::string& parent, const std::string& base) const {
+  Result<void> whiteout(const std::string& parent, const std::string& base) {
     if (base == ".wh..wh..opq") {
       const std::string dir = parent.empty() ? "." : parent;
-      if (::setxattr(dir.c_str(), "user.overlay.opaque", "y", 1, 0) != 0) {
-        return failed("mark opaque", dir);
-      }
+      if (::setxattr(dir.c_str(), kOpaqueMark, "y", 1, 0) != 0) return failed("mark opaque", dir);
+      opaque_ = true;
       return {};
     }
     if (base.starts_with(".wh..wh.")) return {};  // aufs' own bookkeeping
@@ -233,9 +239,11 @@ class Unpacker {
 
   UnpackKind kind_;
   std::uint64_t entries_ = 0, bytes_ = 0;
+  bool opaque_ = false;
 };
 
-Result<void> unpack_here(int fd, UnpackKind kind, EVP_MD_CTX* digest) {
+/// Gives whether some directory is opaque.
+Result<bool> unpack_here(int fd, UnpackKind kind, EVP_MD_CTX* digest) {
   Source source;
   source.digest = digest;
   struct archive* raw = source.raw.get();
@@ -252,7 +260,7 @@ Result<void> unpack_here(int fd, UnpackKind kind, EVP_MD_CTX* digest) {
   struct archive_entry* e = nullptr;
   if (archive_read_open_fd(raw, fd, 1 << 16) != ARCHIVE_OK) return hostile(text(raw));
   const int first = archive_read_next_header(raw, &e);
-  if (first == ARCHIVE_EOF) return {};
+  if (first == ARCHIVE_EOF) return false;
   if (first < ARCHIVE_WARN) return hostile(text(raw));
   const Reader tar(archive_read_new(), archive_read_free);
   archive_read_support_format_tar(tar.get());
@@ -273,7 +281,7 @@ Result<void> unpack_here(int fd, UnpackKind kind, EVP_MD_CTX* digest) {
   while ((n = read_source(nullptr, &source, &rest)) > 0) {
   }
   if (n < 0) return hostile(text(raw));
-  return {};
+  return unpacker.opaque();
 }
 
 /// The child: never returns.
@@ -316,7 +324,7 @@ Result<void> unpack_here(int fd, UnpackKind kind, EVP_MD_CTX* digest) {
     unsigned char out[EVP_MAX_MD_SIZE];
     unsigned n = 0;
     EVP_DigestFinal_ex(digest, out, &n);
-    text = "Ksha256:" + hash::hex({reinterpret_cast<const char*>(out), n});
+    text = "Ksha256:" + hash::hex({reinterpret_cast<const char*>(out), n}) + (*r ? "O" : "");
   } else {
     text = (r.error().code() == Code::ResourceExhausted ? "R" : "E") + r.error().message();
   }
@@ -329,6 +337,23 @@ Result<void> write_file(const std::string& path, std::string_view text) {
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
     return errno_error("write " + path, errno);
+  }
+  return {};
+}
+
+/// Turns the sandbox's marks into overlay's. The tree is at rest, and links are not followed.
+Result<void> mark_opaque(const std::string& root) {
+  const auto mark = [](const char* path, const struct stat*, int type, struct FTW*) {
+    char value = 0;
+    if (type == FTW_D && ::lgetxattr(path, kOpaqueMark, &value, 1) == 1 &&
+        (::lsetxattr(path, "trusted.overlay.opaque", "y", 1, 0) != 0 ||
+         ::lremovexattr(path, kOpaqueMark) != 0)) {
+      return 1;
+    }
+    return 0;
+  };
+  if (::nftw(root.c_str(), mark, 32, FTW_PHYS) != 0) {
+    return errno_error("mark opaque directories below " + root, errno);
   }
   return {};
 }
@@ -380,7 +405,10 @@ Result<std::string> unpack_layer(int fd, const std::string& into, UnpackKind kin
   std::string rest = text.substr(1);
   switch (text[0]) {
     case 'K':
-      if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && rest.size() == 71) return rest;
+      if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && rest.size() >= 71) {
+        if (rest.size() > 71) KNIT_TRY_VOID(mark_opaque(into));
+        return rest.substr(0, 71);
+      }
       return Error(Code::Unavailable, "the unpacker failed");
     case 'R':
       return Error(Code::ResourceExhausted, std::move(rest));

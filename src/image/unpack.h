@@ -21,7 +21,7 @@ inline constexpr std::size_t kMaxLayerPath = 4000;
 
 /// Reads the archive (tar, also gzip or zstd) from `fd` and unpacks it into the existing, empty
 /// directory `into`. Gives the digest of the uncompressed tar. Blocks; call it from the pool.
-/// Whiteouts use overlay's `userxattr` form (user.overlay.opaque), which needs no privilege.
+/// Whiteouts take overlay's form: devices 0/0 and trusted.overlay.opaque.
 /// Errors: InvalidArgument (malformed or hostile archive), ResourceExhausted, Unavailable.
 Result<std::string> unpack_layer(int fd, const std::string& into, UnpackKind kind);
 

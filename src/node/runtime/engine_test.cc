@@ -1,0 +1,179 @@
+// Real containers: crun, namespaces and cgroups. Skipped with the reason where that is not allowed.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "image/import.h"
+#include "node/net/listen_events.h"
+#include "node/net/pod_net.h"
+#include "node/runtime/engine.h"
+
+namespace knit::node::runtime {
+namespace {
+
+class EngineTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "containers need root";
+    dir_ = "/tmp/knit-engine-XXXXXX";
+    ASSERT_NE(::mkdtemp(dir_.data()), nullptr);
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    auto engine = Engine::create({.run_dir = dir_ + "/run"});
+    if (!engine && engine.error().code() != Code::Internal) {
+      GTEST_SKIP() << engine.error().message();
+    }
+    engine_ = std::move(engine).value();
+    store_.emplace(image::Store::open(dir_ + "/images").value());
+    ASSERT_TRUE(image::ensure_builtin(*store_));
+    image_ = store_->find("knit.local/hello").value();
+    for (const auto& layer : image_.layers) layers_.push_back(store_->layer_path(layer));
+    ASSERT_EQ(::pipe2(out_, O_CLOEXEC), 0);
+  }
+  void TearDown() override {
+    if (engine_) {
+      for (const auto& id : engine_->list()) EXPECT_TRUE(engine_->remove(id));
+      engine_->remove_cgroups();
+      ::close(out_[0]);
+      if (out_[1] >= 0) ::close(out_[1]);
+    }
+    while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+    }
+    if (!dir_.empty()) std::filesystem::remove_all(dir_);
+  }
+  ContainerSpec spec(std::string id, std::vector<std::string> args) const {
+    ContainerSpec s{.id = std::move(id),
+                    .hostname = "test",
+                    .args = std::move(args),
+                    .env = image_.config.env,
+                    .user = image_.config.user};
+    s.capabilities = default_capabilities();
+    s.no_new_privileges = true;
+    s.cgroup = "/knit/test-" + std::to_string(::getpid()) + "/" + s.id;
+    s.resources = {.memory_limit = 64 << 20, .pids_limit = 64};
+    return s;
+  }
+  /// Everything that the container wrote, once its end is closed.
+  std::string output() {
+    ::close(std::exchange(out_[1], -1));
+    std::string text;
+    char buffer[4096];
+    ssize_t n = 0;
+    while ((n = ::read(out_[0], buffer, sizeof buffer)) > 0) {
+      text.append(buffer, static_cast<std::size_t>(n));
+    }
+    return text;
+  }
+  static int wait_for(pid_t pid) {
+    int status = -1;
+    ::waitpid(pid, &status, 0);
+    return status;
+  }
+
+  std::string dir_;
+  std::unique_ptr<Engine> engine_;
+  std::optional<image::Store> store_;
+  image::Image image_;
+  std::vector<std::string> layers_;
+  int out_[2] = {-1, -1};
+};
+
+TEST_F(EngineTest, AnswersThroughAStockSocketAfterItsListenEvent) {
+  const auto ip = net::parse_address("10.128.0.9").value();
+  auto pod =
+      net::create_pod_net({.ip = ip, .ip6 = {}, .dns = net::parse_address("172.30.0.10").value()});
+  if (!pod) GTEST_SKIP() << pod.error().message();
+  auto events = net::ListenEvents::create(engine_->cgroup().get());
+  auto s = spec("web", {"/hello"});
+  s.netns_path = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(pod->netns.get());
+  const auto made = engine_->prepare(s, layers_, out_[1], out_[1]);
+  ASSERT_TRUE(made.has_value()) << made.error().message();
+  EXPECT_EQ(start_time(made->pid), made->start_time);
+  ASSERT_TRUE(engine_->start("web"));
+  if (events) {
+    pollfd p{(*events)->fd(), POLLIN, 0};
+    ASSERT_EQ(::poll(&p, 1, 5000), 1);
+    std::vector<net::ListenEvent> got;
+    (*events)->drain([&](const net::ListenEvent& e) { got.push_back(e); });
+    ASSERT_EQ(got.size(), 1U);
+    EXPECT_EQ(got[0].cookie, pod->cookie);
+    EXPECT_EQ(got[0].port, 8080);
+  }
+  auto sockets = net::stock_sockets(pod->netns.get(), 64, false);
+  ASSERT_TRUE(sockets.has_value());
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(8080);
+  std::memcpy(&to.sin_addr, ip.bytes.data(), 4);
+  const Fd client = std::move(sockets->front());
+  ::fcntl(client.get(), F_SETFL, 0);
+  for (int attempt = 0; attempt < 200; ++attempt) {  // without events: until it listens
+    if (::connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) break;
+    ::poll(nullptr, 0, 10);
+  }
+  constexpr std::string_view kRequest = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+  ASSERT_EQ(::send(client.get(), kRequest.data(), kRequest.size(), 0),
+            static_cast<ssize_t>(kRequest.size()));
+  std::string answer;
+  char buffer[4096];
+  ssize_t n = 0;
+  while ((n = ::recv(client.get(), buffer, sizeof buffer, 0)) > 0) {
+    answer.append(buffer, static_cast<std::size_t>(n));
+  }
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\n")) << answer;
+  EXPECT_TRUE(answer.ends_with("\r\n\r\nHello Openshift!\n")) << answer;
+  // SIGTERM ends it well.
+  ASSERT_TRUE(Engine::signal(made->pid, made->start_time, SIGTERM));
+  EXPECT_EQ(wait_for(made->pid), 0);
+  EXPECT_EQ(Engine::signal(made->pid, made->start_time, SIGTERM).error().code(), Code::NotFound);
+  ASSERT_TRUE(engine_->remove("web"));
+  EXPECT_EQ(output(), "hello: ready\n");
+  EXPECT_TRUE(engine_->list().empty());
+}
+
+TEST_F(EngineTest, ExitCodesArriveAtTheReaper) {
+  const auto made =
+      engine_->prepare(spec("c", {"/hello", "--exit", "42"}), layers_, out_[1], out_[1]);
+  ASSERT_TRUE(made.has_value()) << made.error().message();
+  ASSERT_TRUE(engine_->start("c"));
+  const int status = wait_for(made->pid);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 42);
+}
+
+TEST_F(EngineTest, ParkedContainersCanBeRemoved) {
+  const auto made = engine_->prepare(spec("c", {"/hello"}), layers_, out_[1], out_[1]);
+  ASSERT_TRUE(made.has_value()) << made.error().message();
+  ASSERT_TRUE(engine_->remove("c"));
+  ASSERT_TRUE(engine_->remove("c"));  // absent is fine
+  const int status = wait_for(made->pid);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  EXPECT_FALSE(std::filesystem::exists(dir_ + "/run/bundles/c"));
+}
+
+TEST_F(EngineTest, MissingProgramsAreNamed) {
+  const auto made = engine_->prepare(spec("c", {"/no/such/program"}), layers_, out_[1], out_[1]);
+  ASSERT_FALSE(made.has_value());
+  EXPECT_NE(made.error().message().find("/no/such/program"), std::string::npos)
+      << made.error().message();
+  EXPECT_TRUE(engine_->list().empty());
+}
+
+TEST_F(EngineTest, RunsCommandsInside) {
+  const auto made =
+      engine_->prepare(spec("c", {"/hello", "--never-listen"}), layers_, out_[1], out_[1]);
+  ASSERT_TRUE(made.has_value()) << made.error().message();
+  ASSERT_TRUE(engine_->start("c"));
+  const auto got = engine_->exec("c", {"/hello", "--exit", "7"}, std::chrono::seconds(10));
+  ASSERT_TRUE(got.has_value()) << got.error().message();
+  EXPECT_EQ(got->exit_code, 7);
+}
+
+}  // namespace
+}  // namespace knit::node::runtime
