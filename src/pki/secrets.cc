@@ -3,10 +3,8 @@
 #include "base/hash.h"
 
 namespace knit::pki {
-namespace {
 
-/// data (base64) or, as in manifests, stringData. Absent is an empty string.
-Result<std::string> entry(const Json& secret, std::string_view key) {
+Result<std::string> secret_entry(const Json& secret, std::string_view key) {
   if (const Json* plain = json::find(secret, {"stringData", key}); plain && plain->is_string()) {
     return std::string(plain->get_string());
   }
@@ -18,17 +16,15 @@ Result<std::string> entry(const Json& secret, std::string_view key) {
   return decoded;
 }
 
-}  // namespace
-
 Result<SecretMaterial> tls_material(const Json& secret) {
   SecretMaterial out;
   const struct {
     const char *certificate, *key, *ca;
   } styles[] = {{"tls.crt", "tls.key", "ca.crt"}, {"cert", "key", "cacert"}};
   for (const auto& style : styles) {
-    KNIT_TRY(out.credential.chain_pem, entry(secret, style.certificate));
-    KNIT_TRY(out.credential.key_pem, entry(secret, style.key));
-    KNIT_TRY(out.ca_pem, entry(secret, style.ca));
+    KNIT_TRY(out.credential.chain_pem, secret_entry(secret, style.certificate));
+    KNIT_TRY(out.credential.key_pem, secret_entry(secret, style.key));
+    KNIT_TRY(out.ca_pem, secret_entry(secret, style.ca));
     if (out.credential.chain_pem.empty() && out.credential.key_pem.empty()) continue;
     if (out.credential.chain_pem.empty() || out.credential.key_pem.empty()) {
       return Error(Code::InvalidArgument,

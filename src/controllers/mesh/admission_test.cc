@@ -1,0 +1,1 @@
+#include "controllers/mesh/register.h"

@@ -1,0 +1,15 @@
+// What became of each Istio Gateway, as conditions: upstream only logs it.
+#pragma once
+
+#include "controllers/mesh/mesh_view.h"
+#include "reconcile/plan.h"
+
+namespace knit::mesh {
+
+/// status.conditions: Programmed, with reason NotInMesh, NoMatchingPods (rule GW-03),
+/// ServerDropped (GW-01), UnsupportedTls, SecretMissing, SecretInvalid, SecretExpired (GW-06), or
+/// Programmed.
+Plan plan_gateway_status(const World& world, const Key& key, Instant);
+reconcile::Planner gateway_status_planner();
+
+}  // namespace knit::mesh
