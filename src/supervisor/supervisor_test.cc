@@ -23,6 +23,17 @@ using ipc::Process;
 
 Fd seqpacket() { return Fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)); }
 
+std::uint16_t free_port() {
+  const Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof at;
+  EXPECT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&at), size), 0);
+  getsockname(fd.get(), reinterpret_cast<sockaddr*>(&at), &size);
+  return ntohs(at.sin_port);
+}
+
 class SupervisorTest : public testing::Test {
  protected:
   struct Talk {
@@ -38,7 +49,8 @@ class SupervisorTest : public testing::Test {
     run_dir = dir;
     plan.run_dir = run_dir;
     plan.settings = "the-settings";
-    plan.ports = {{0, 0}};
+    plan.ports = {{1'024, 65'535}};
+    plan.foreground = true;  // it ends with the test, whatever happens
     listener = seqpacket();
     sockaddr_un at{.sun_family = AF_UNIX, .sun_path = {}};
     socket_path = run_dir + "/test.sock";
@@ -81,12 +93,10 @@ class SupervisorTest : public testing::Test {
   }
   int wait_exit() {
     int status = 0;
-    for (int i = 0; i < 1'500; ++i) {
-      if (waitpid(supervisor, &status, WNOHANG) == supervisor) {
-        supervisor = 0;
-        return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-      }
-      turn(10);
+    if (eventually([&] { return waitpid(supervisor, &status, WNOHANG) == supervisor; })) {
+      supervisor = 0;
+      turn(0);  // its last words
+      return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
     }
     kill(supervisor, SIGKILL);
     waitpid(supervisor, &status, 0);
@@ -99,26 +109,23 @@ class SupervisorTest : public testing::Test {
     for (const auto& t : talks) fds.push_back({t->fd.get(), POLLIN, 0});
     if (poll(fds.data(), fds.size(), ms) <= 0) return;
     char text[512];
-    const auto read = [&](int fd) -> std::optional<std::string> {
-      const ssize_t n = recv(fd, text, sizeof text, MSG_DONTWAIT);
+    const auto read = [&](Fd& fd) -> std::optional<std::string> {
+      const ssize_t n = recv(fd.get(), text, sizeof text, MSG_DONTWAIT);
+      if (n == 0 || (n < 0 && errno != EAGAIN)) fd.reset();
       if (n <= 0) return std::nullopt;
       return std::string(text, static_cast<std::size_t>(n));
     };
-    if (progress) {
-      while (auto line = read(progress.get())) {
-        events.push_back(line->substr(line->find('\t') + 1));
-      }
-    }
+    while (auto line = read(progress)) events.push_back(line->substr(line->find('\t') + 1));
     for (const auto& t : talks) {
-      if (!t->fd) continue;
-      while (auto line = read(t->fd.get())) t->heard.push_back(std::move(*line));
+      while (auto line = read(t->fd)) t->heard.push_back(std::move(*line));
     }
+    if (fds[0].revents == 0) return;
     Fd fresh(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (fds[0].revents != 0 && fresh) {
+    if (fresh) {
       pollfd p{fresh.get(), POLLIN, 0};
       poll(&p, 1, 5'000);
       auto t = std::make_unique<Talk>();
-      auto hello = read(fresh.get());
+      auto hello = read(fresh);
       t->heard.push_back(hello.value_or(""));
       t->name = t->heard[0].substr(0, t->heard[0].find(' '));
       t->pid = std::atoi(t->heard[0].c_str() + t->name.size());
@@ -128,7 +135,9 @@ class SupervisorTest : public testing::Test {
   }
   template <class F>
   bool eventually(F done) {
-    for (int i = 0; i < 1'000; ++i) {
+    timespec until{};
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    for (timespec t = until; t.tv_sec <= until.tv_sec + 5; clock_gettime(CLOCK_MONOTONIC, &t)) {
       if (done()) return true;
       turn(10);
     }
@@ -314,15 +323,14 @@ TEST_F(SupervisorTest, BindsAllowedPortsAndHandsThemToTheProxy) {
   Talk* proxy = proc("proxy");
   hear(proxy, "kept-end");
   hear(server, "kept-end");
-  say(server, "bind 127.0.0.1 0 router-https");
-  const std::string bound = hear(server, "bound router-https");
-  const auto port = static_cast<std::uint16_t>(std::atoi(bound.c_str() + 18));
-  ASSERT_NE(port, 0) << bound;
+  const std::uint16_t port = free_port();
+  say(server, "bind 127.0.0.1 " + std::to_string(port) + " router-https");
+  EXPECT_EQ(hear(server, "bound"), "bound router-https " + std::to_string(port) + " ");
   hear(proxy, "listener listener/router-https router-https 1");
   say(server, "bind 127.0.0.1 22 forbidden");
   EXPECT_EQ(hear(server, "bound forbidden"),
             "bound forbidden 0 port 22 is not among the allowed ports");
-  say(server, "bind localhost 0 name");
+  say(server, "bind localhost 1024 name");
   EXPECT_EQ(hear(server, "bound name"), "bound name 0 address is no IP literal");
   const auto dial = [&] {
     const Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

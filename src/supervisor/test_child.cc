@@ -115,8 +115,9 @@ struct Child {
     } else if (what == "start") {  // over the peer channel
       if (auto* node = boot->peer(Process::Node)) node->send(ipc::Start{a, "{}"});
     } else if (what == "break") {  // end a peer channel alone, as a full queue does
-      for (int i = 0; i < 40; ++i) {
-        boot->peer(Process::Node)->send(ipc::Start{"u", std::string(60'000, 'x')});
+      auto* node = boot->peer(Process::Node);
+      for (int i = 0; i < 40 && node != nullptr; ++i) {
+        node->send(ipc::Start{"u", std::string(60'000, 'x')});
       }
     } else if (what == "garbage") {
       ::send(raw_channel.get(), "garbage", 7, MSG_NOSIGNAL);
