@@ -50,9 +50,9 @@ struct Plan {
   /// creates it, or merges the difference of the top-level fields that `want` has. Fields of
   /// `metadata` that `want` does not name stay. Within `spec`, objects are compared by the fields
   /// that `want` names (so the server's defaults are no difference), but maps of strings called
-  /// labels, annotations, matchLabels, selector and nodeSelector exactly; lists are equal when
-  /// they have the same length and each element covers its counterpart. Every other top-level
-  /// field (data, rules, subsets, …) is compared exactly. null in `want` removes a field.
+  /// labels, annotations, matchLabels, selector, nodeSelector, limits and requests exactly; lists
+  /// are equal when they have the same length and each element covers its counterpart. Every other
+  /// top-level field (data, rules, subsets, …) is compared exactly. null in `want` removes a field.
   /// Does nothing while the object is being deleted. Never touches status.
   void ensure(const World& world, const Key& key, const Json& want);
 };
