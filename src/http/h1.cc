@@ -158,6 +158,12 @@ void Parser::reset_message() {
   left_ = 0;
 }
 
+void Parser::reset() {
+  reset_message();
+  head_request_ = connect_request_ = false;
+  error_ = {};
+}
+
 Parser::Step Parser::next(std::string_view in) {
   switch (state_) {
     case State::Failed:

@@ -80,6 +80,8 @@ class Parser {
   explicit Parser(Kind kind, Limits limits = {});
 
   Step next(std::string_view in);
+  /// As new, for the next connection.
+  void reset();
   /// The peer closed: End for a body that lasts until close, NeedMore between two messages (a
   /// clean end), Error inside a message.
   Step finish();

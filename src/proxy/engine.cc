@@ -1,0 +1,566 @@
+#include "proxy/engine.h"
+
+#include <signal.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace knit::proxy {
+namespace {
+constexpr std::string_view kLogModule = "proxy";
+using namespace std::chrono_literals;
+constexpr std::uint32_t kProbeStock = 2;
+
+bool relevant_to_reach(pc::Type t) { return t != pc::Type::Identity; }
+}  // namespace
+
+Engine::Engine(io::Loop& main, std::vector<io::Loop*> workers, std::unique_ptr<Random> random,
+               Hooks hooks)
+    : main_(main),
+      hooks_(std::move(hooks)),
+      shared_(std::move(random)),
+      tables_(std::make_shared<Tables>()),
+      probe_sockets_(main, [this](const std::string& uid,
+                                  std::uint32_t level) { want(uid, level, workers_.size()); }),
+      prober_(main, probe_sockets_,
+              {.probed =
+                   [this](const ipc::Probed& p) {
+                     if (auto* node = hooks_.node()) node->send_state(p.uid + "\n" + p.probe, p);
+                   },
+               .app_ready =
+                   [this](const std::string& uid, bool ready) {
+                     const auto it = pods_.find(uid);
+                     if (it == pods_.end()) return;
+                     it->second.app_ready = ready;
+                     reconcile_gates({}, {uid});
+                   }}) {
+  for (std::size_t i = 0; i < workers.size(); ++i) {
+    workers_.push_back(
+        {workers[i], std::make_unique<Worker>(*workers[i], shared_, static_cast<unsigned>(i))});
+  }
+}
+
+Result<std::unique_ptr<Engine>> Engine::create(io::Loop& main, std::vector<io::Loop*> workers,
+                                               std::unique_ptr<Random> random, Hooks hooks) {
+  if (workers.empty()) return Error(Code::InvalidArgument, "the proxy needs a worker");
+  ::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
+  KNIT_TRY(const auto pem, self_signed("router.knit.local", main.wall_now()));
+  TlsServerOptions options;
+  options.chain_pem = pem.first;
+  options.key_pem = pem.second;
+  KNIT_TRY(auto fallback, TlsContext::server(options));
+  std::unique_ptr<Engine> e(
+      new Engine(main, std::move(workers), std::move(random), std::move(hooks)));
+  Engine* p = e.get();
+  const auto weak = std::weak_ptr(e->alive_);
+  e->shared_.want = [p, weak](const std::string& uid, std::uint32_t level, unsigned worker) {
+    p->main_.post([p, weak, uid, level, worker] {
+      if (!weak.expired()) p->want(uid, level, worker);
+    });
+  };
+  e->shared_.demand = [p, weak](const std::string& revision) {
+    p->main_.post([p, weak, revision] {
+      if (!weak.expired()) p->send_demand(revision);
+    });
+  };
+  e->shared_.access_log = e->hooks_.access_log;
+  // Read on worker threads: what it touches is locked inside.
+  e->shared_.admin_page = [p](const std::string&, std::string_view) { return p->metrics_text(); };
+  for (auto& slot : e->workers_) slot.worker->set_default_certificate(fallback);
+  e->tick_ = main.after(1s, [p] { p->tick(); });
+  return e;
+}
+
+Engine::~Engine() = default;
+
+void Engine::each_worker(std::function<void(Worker&)> work) {
+  for (auto& slot : workers_) {
+    slot.loop->post([w = slot.worker.get(), work, alive = std::weak_ptr(alive_)] {
+      if (!alive.expired()) work(*w);
+    });
+  }
+}
+
+// ---- config
+
+void Engine::apply(const std::vector<pc::Resource>& set, const std::vector<pc::Ref>& removed,
+                   Applied applied) {
+  auto next = std::make_shared<Tables>(*tables_);
+  std::vector<Nack> nacks;
+  std::set<std::string> revisions, pods;
+  bool identities = false, reach = false;
+  auto ordered = set;
+  std::sort(ordered.begin(), ordered.end(),
+            [](const auto& a, const auto& b) { return a.type < b.type; });
+  const auto note = [&](pc::Type type, const std::string& name) {
+    if (type == pc::Type::Revision) revisions.insert(name);
+    if (type == pc::Type::Workload) pods.insert(name);
+    identities = identities || type == pc::Type::Identity || type == pc::Type::TrustBundle ||
+                 type == pc::Type::Mesh;
+    reach = reach || relevant_to_reach(type);
+  };
+  for (const auto& r : ordered) {
+    if (auto done = next->set(r); !done) {
+      nacks.push_back({{r.type, r.name}, done.error().message()});
+      continue;
+    }
+    note(r.type, r.name);
+  }
+  for (const auto& ref : removed) {
+    next->remove(ref);
+    note(ref.type, ref.name);
+    if (ref.type == pc::Type::Identity) identities_.erase(ref.name);
+    if (ref.type == pc::Type::Probe) told_reach_.erase(ref.name);
+  }
+  ++next->version;
+  tables_ = next;
+  if (identities) reconcile_identities();  // may add held leaves: part of the same publication
+  publish(tables_, [this, applied = std::move(applied), nacks, reach] {
+    if (reach) evaluate_probes();
+    applied(nacks);
+  });
+  reconcile_gates(revisions, pods);
+}
+
+void Engine::publish(TablesRef next, std::function<void()> all_run) {
+  struct Count {
+    std::size_t left;
+    std::function<void()> done;
+  };
+  auto count = std::make_shared<Count>(Count{workers_.size(), std::move(all_run)});
+  std::shared_ptr<TlsContext> fallback;
+  if (const auto* c = next->certificates.find("openshift-ingress/router-certs-default")) {
+    fallback = c->simple;
+  }
+  for (auto& slot : workers_) {
+    slot.loop->post(
+        [this, w = slot.worker.get(), next, count, fallback, alive = std::weak_ptr(alive_)] {
+          if (alive.expired()) return;
+          w->publish(next);
+          if (fallback) w->set_default_certificate(fallback);
+          main_.post([count, alive] {
+            if (alive.expired()) return;
+            if (--count->left == 0 && count->done) count->done();
+          });
+        });
+  }
+}
+
+void Engine::reconcile_gates(const std::set<std::string>& revisions,
+                             const std::set<std::string>& pods) {
+  const Instant now = main_.now();
+  std::set<std::string> touched = pods;
+  for (const auto& name : revisions) {
+    const auto* r = tables_->revisions.find(name);
+    if (!r) {
+      shared_.drop_gate(name);
+      told_hash_.erase(name);
+      continue;
+    }
+    shared_.gate(name)->configure(now, *r);
+    for (const auto& [uid, pod] : pods_) {
+      const auto* w = tables_->workloads.find(uid);
+      if (w && w->revision == name) touched.insert(uid);
+    }
+  }
+  for (const auto& uid : touched) {
+    const auto* w = tables_->workloads.find(uid);
+    const auto known = pods_.find(uid);
+    if (!w || known == pods_.end()) {
+      for (const auto& gate : shared_.gates()) gate->remove_pod(now, uid);
+      continue;
+    }
+    if (w->revision.empty()) continue;
+    attach_revision(uid);
+    const auto gate = shared_.gate(w->revision);
+    if (w->terminating) {
+      gate->remove_pod(now, uid);
+    } else {
+      gate->set_pod(now, uid, known->second.app_ready);
+    }
+  }
+}
+
+void Engine::attach_revision(const std::string& uid) {
+  const auto* w = tables_->workloads.find(uid);
+  if (!w || w->revision.empty() || !pods_.contains(uid)) return;
+  if (const auto* r = tables_->revisions.find(w->revision)) prober_.set_revision(uid, *r);
+}
+
+void Engine::evaluate_probes() {
+  auto* server = hooks_.server();
+  const TablesRef t = tables_;
+  t->probes.for_each([&](const std::string& name, const std::shared_ptr<const pc::Probe>& probe) {
+    const ipc::Reach r =
+        reach(*t, name, *probe, static_cast<std::uint32_t>(workers_.size()), handshakes_);
+    const std::string state = codec::encode(r);
+    if (told_reach_[name] == state) return;
+    if (!server) return;
+    told_reach_[name] = state;
+    server->send_state(name, r);
+  });
+}
+
+// ---- identities
+
+void Engine::reconcile_identities() {
+  tables_->identities.for_each(
+      [&](const std::string& id, const std::shared_ptr<const pc::Identity>& resource) {
+        auto& own = identities_[id];
+        own.mesh = resource->mesh;
+        if (own.chain_pem.empty()) {
+          if (own.next_key_pem.empty()) request_certificate(id, own);
+        } else {
+          hold(id);  // the bundle may have changed
+        }
+      });
+}
+
+void Engine::request_certificate(const std::string& id, OwnIdentity& own) {
+  if (own.next_key_pem.empty()) {
+    auto made = make_csr(id);
+    if (!made) {
+      own.problem = made.error().message();
+      KNIT_LOG(Error, "cannot make a key", KV("identity", id), KV("error", made.error()));
+      return;
+    }
+    own.next_key_pem = made->key_pem;
+    own.next_csr_pem = made->csr_pem;
+  }
+  own.asked = main_.now();
+  if (auto* server = hooks_.server()) server->send(ipc::Csr{id, own.next_csr_pem});
+}
+
+void Engine::on_cert(const ipc::Cert& cert) {
+  const auto it = identities_.find(cert.identity);
+  if (it == identities_.end() || it->second.next_key_pem.empty()) return;
+  OwnIdentity& own = it->second;
+  if (!cert.error.empty()) {
+    own.problem = cert.error;
+    KNIT_LOG(Warn, "certificate refused", KV("identity", cert.identity), KV("error", cert.error));
+    return;
+  }
+  const auto info = inspect_leaf(cert.chain_pem);
+  if (!info) {
+    own.problem = info.error().message();
+    return;
+  }
+  own.key_pem = std::move(own.next_key_pem);
+  own.next_key_pem.clear();
+  own.next_csr_pem.clear();
+  own.chain_pem = cert.chain_pem;
+  own.problem.clear();
+  own.renew_at = info->not_before + (info->not_after - info->not_before) / 2;
+  auto next = std::make_shared<Tables>(*tables_);
+  ++next->version;
+  tables_ = next;
+  hold(cert.identity);
+  publish(tables_, [this] { evaluate_probes(); });
+}
+
+/// Makes the leaf usable: tables_ is still private to the main loop when this is called.
+void Engine::hold(const std::string& id) {
+  const OwnIdentity& own = identities_[id];
+  const auto* bundle = tables_->bundles.find(own.mesh);
+  const auto info = inspect_leaf(own.chain_pem);
+  if (!bundle || !info) return;
+  TlsServerOptions o;
+  o.chain_pem = own.chain_pem;
+  o.key_pem = own.key_pem;
+  o.client = ClientCertificate::Require;
+  o.client_ca_pem = bundle->roots_pem;
+  o.spiffe_trust_domain = bundle->trust_domain.empty() ? "cluster.local" : bundle->trust_domain;
+  o.mesh_alpn = true;
+  auto context = TlsContext::server(o);
+  if (!context) {
+    KNIT_LOG(Error, "certificate cannot be used", KV("identity", id), KV("error", context.error()));
+    return;
+  }
+  HeldIdentity held;
+  held.spiffe_id = id;
+  held.mesh = own.mesh;
+  held.trust_domain = o.spiffe_trust_domain;
+  held.hash = info->hash;
+  held.server = std::move(*context);
+  held.not_before = info->not_before;
+  held.not_after = info->not_after;
+  auto next = std::make_shared<Tables>(*tables_);
+  next->held.set(id, std::move(held));
+  tables_ = next;
+}
+
+// ---- node
+
+Result<void> Engine::on_listener(const ipc::Listener& l, Fd fd) {
+  ListenerInfo info;
+  if (l.purpose == "host-capture") {
+    info.kind = ListenerInfo::Kind::HostCapture;
+  } else if (l.purpose == "router-https") {
+    info.kind = ListenerInfo::Kind::RouterHttps;
+  } else if (l.purpose == "router-http") {
+    info.kind = ListenerInfo::Kind::RouterHttp;
+  } else {
+    return Error(Code::Unsupported, "listener purpose " + l.purpose + " is not supported yet");
+  }
+  auto shared_fd = std::make_shared<Fd>(std::move(fd));
+  const std::string key = l.key.empty() ? l.purpose : l.key;
+  each_worker([key, shared_fd, info](Worker& w) { w.add_listener(key, shared_fd, info); });
+  return {};
+}
+
+void Engine::on_node(ipc::Received m) {
+  auto* node = hooks_.node();
+  switch (m.type) {
+    case ipc::MessageType::Pod: {
+      auto pod = m.as<ipc::Pod>();
+      if (!pod) return;
+      auto fds = std::move(m.fds);
+      on_pod(m, std::move(*pod), std::move(fds));
+      if (node) node->ack(m);
+      return;
+    }
+    case ipc::MessageType::Gone: {
+      const auto gone = m.as<ipc::Gone>();
+      if (!gone) return;
+      const std::string uid = gone->uid;
+      pods_.erase(uid);
+      prober_.remove_pod(uid);
+      probe_sockets_.forget(uid);
+      reconcile_gates({}, {uid});
+      // Acked when no worker holds a socket of the namespace any more.
+      auto left = std::make_shared<std::size_t>(workers_.size());
+      const std::uint64_t sequence = m.sequence;
+      for (auto& slot : workers_) {
+        slot.loop->post(
+            [this, w = slot.worker.get(), uid, left, sequence, alive = std::weak_ptr(alive_)] {
+              if (alive.expired()) return;
+              w->remove_listener("pod/" + uid);
+              w->sockets().forget(uid);
+              w->remove_dns(uid);
+              main_.post([this, left, sequence, alive] {
+                if (alive.expired() || --*left != 0) return;
+                if (auto* n = hooks_.node()) n->send(ipc::Acked{sequence, ""});
+              });
+            });
+      }
+      return;
+    }
+    case ipc::MessageType::Sockets: {
+      const auto s = m.as<ipc::Sockets>();
+      if (s) on_sockets(*s, std::move(m.fds));
+      return;
+    }
+    case ipc::MessageType::Listening: {
+      const auto l = m.as<ipc::Listening>();
+      if (l) prober_.listening(l->uid, l->port);
+      return;
+    }
+    default:
+      return;
+  }
+}
+
+void Engine::on_pod(const ipc::Received&, ipc::Pod pod, std::vector<Fd> fds) {
+  const std::string uid = pod.uid;
+  const bool is_new = !pods_.contains(uid);
+  PodState& state = pods_[uid];
+  state.message = pod;
+  state.wanted.resize(workers_.size() + 1);
+  if (pod.has_fds && !fds.empty()) {
+    auto listener = std::make_shared<Fd>(std::move(fds[0]));
+    ListenerInfo info;
+    info.kind = ListenerInfo::Kind::PodCapture;
+    info.uid = uid;
+    each_worker([uid, listener, info](Worker& w) {
+      w.add_listener("pod/" + uid, listener, info);
+      w.sockets().add(uid, {});
+    });
+    if (fds.size() > 1) on_dns_socket(uid, std::move(fds[1]));
+  }
+  probe_sockets_.add(uid, {});
+  prober_.set_pod(pod);
+  if (is_new) {
+    for (std::size_t i = 0; i < workers_.size(); ++i) state.wanted[i] = 2;
+    state.wanted.back() = kProbeStock;
+    send_want(uid);
+  }
+  attach_revision(uid);
+  reconcile_gates({}, {uid});
+}
+
+void Engine::on_dns_socket(const std::string& uid, Fd fd) {
+  // One worker per pod: queries of one pod stay in order, pods spread over workers.
+  const std::size_t at = std::hash<std::string>{}(uid) % workers_.size();
+  auto shared_fd = std::make_shared<Fd>(std::move(fd));
+  workers_[at].loop->post(
+      [w = workers_[at].worker.get(), uid, shared_fd, alive = std::weak_ptr(alive_)] {
+        if (!alive.expired()) w->add_dns(uid, std::move(*shared_fd));
+      });
+}
+
+void Engine::want(const std::string& uid, std::uint32_t level, std::size_t who) {
+  const auto it = pods_.find(uid);
+  if (it == pods_.end() || who >= it->second.wanted.size()) return;
+  it->second.wanted[who] = level;
+  send_want(uid);
+}
+
+void Engine::send_want(const std::string& uid) {
+  const auto it = pods_.find(uid);
+  if (it == pods_.end()) return;
+  std::uint32_t sum = 0;
+  for (const auto n : it->second.wanted) sum += n;
+  if (sum == 0) return;
+  if (auto* node = hooks_.node()) node->send_state(uid, ipc::Want{uid, std::min(sum, 64U)});
+}
+
+void Engine::on_sockets(const ipc::Sockets& s, std::vector<Fd> fds) {
+  const auto it = pods_.find(s.uid);
+  if (it == pods_.end() || s.v6) return;
+  auto& wanted = it->second.wanted;
+  std::vector<std::vector<Fd>> shares(wanted.size());
+  std::size_t at = wanted.size() - 1;  // the prober first: without it nothing becomes ready
+  for (Fd& fd : fds) {
+    std::size_t tries = 0;
+    while (wanted[at] == 0 && tries++ < wanted.size()) at = (at + 1) % wanted.size();
+    if (wanted[at] > 0) --wanted[at];
+    shares[at].push_back(std::move(fd));
+    at = (at + 1) % wanted.size();
+  }
+  if (!shares.back().empty()) probe_sockets_.add(s.uid, std::move(shares.back()));
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    if (shares[i].empty()) continue;
+    auto share = std::make_shared<std::vector<Fd>>(std::move(shares[i]));
+    workers_[i].loop->post(
+        [w = workers_[i].worker.get(), uid = s.uid, share, alive = std::weak_ptr(alive_)] {
+          if (!alive.expired()) w->sockets().add(uid, std::move(*share));
+        });
+  }
+}
+
+void Engine::on_node_connected() {
+  for (auto& [uid, pod] : pods_) send_want(uid);
+  prober_.resend();
+}
+
+// ---- server
+
+void Engine::on_server(ipc::Received m) {
+  switch (m.type) {
+    case ipc::MessageType::Cert: {
+      const auto cert = m.as<ipc::Cert>();
+      if (cert) on_cert(*cert);
+      return;
+    }
+    default:
+      return;
+  }
+}
+
+void Engine::on_server_connected() {
+  for (auto& [id, own] : identities_) {
+    if (!own.next_key_pem.empty()) request_certificate(id, own);
+  }
+  told_reach_.clear();
+  told_hash_.clear();
+  evaluate_probes();
+  for (const auto& gate : shared_.gates()) {
+    if (gate->waiting().count > 0) send_demand(gate->name());
+  }
+}
+
+void Engine::send_demand(const std::string& revision) {
+  auto* server = hooks_.server();
+  if (!server) return;
+  const auto w = shared_.gate(revision)->waiting();
+  if (w.count == 0 && !demanded_.contains(revision)) return;
+  if (w.count == 0) {
+    demanded_.erase(revision);
+  } else {
+    demanded_.insert(revision);
+  }
+  server->send_state(revision, ipc::Demand{revision, w.count,
+                                           w.count == 0 ? Duration{0} : main_.now() - w.oldest});
+}
+
+void Engine::tick() {
+  tick_ = main_.after(1s, [this] { tick(); });
+  const Instant now = main_.now();
+  const WallTime wall = main_.wall_now();
+  each_worker([](Worker& w) { w.tick(); });
+  probe_sockets_.sweep(now - 60s);
+  for (auto& [id, own] : identities_) {
+    const bool due = !own.chain_pem.empty() && wall >= own.renew_at;
+    if ((due || own.chain_pem.empty()) && now - own.asked >= 5s) request_certificate(id, own);
+  }
+  auto* server = hooks_.server();
+  ipc::Stats stats;
+  stats.when = wall;
+  for (const auto& gate : shared_.gates()) {
+    const auto report = gate->cut(now);
+    const auto* r = tables_->revisions.find(gate->name());
+    const std::string hash = r ? r->sks_hash : "";
+    const auto told = told_hash_.find(gate->name());
+    const bool news = told == told_hash_.end() || told->second != hash;
+    if (!report.traffic && !news) continue;
+    if (!server) continue;
+    told_hash_[gate->name()] = hash;
+    ipc::RevisionStat s;
+    s.revision = gate->name();
+    s.average_concurrency = report.average_concurrency;
+    s.requests_per_second = report.requests_per_second;
+    s.in_flight = report.in_flight;
+    s.sks_hash = hash;
+    s.pods = report.pods;
+    stats.revisions.push_back(std::move(s));
+    if (gate->waiting().count > 0 || demanded_.contains(gate->name())) send_demand(gate->name());
+  }
+  for (auto& slot : workers_) slot.worker->metrics().take_egress_refused(stats.egress_refused);
+  if (server && (!stats.revisions.empty() || !stats.egress_refused.empty())) {
+    server->send_state("", stats);
+  }
+}
+
+std::uint32_t Engine::in_flight() const {
+  std::uint32_t n = 0;
+  for (const auto& gate : shared_.gates()) n += gate->in_flight();
+  return n;
+}
+
+std::string Engine::metrics_text() const {
+  std::map<std::string, TrafficMetrics::Series> all;
+  for (const auto& slot : workers_) slot.worker->metrics().merge_into(all);
+  return prometheus_text(all);
+}
+
+void Engine::drain(Duration deadline, std::function<void()> done) {
+  drained_ = std::move(done);
+  each_worker([](Worker& w) { w.drain(); });
+  drain_timer_ = main_.after(deadline, [this] {
+    if (auto f = std::exchange(drained_, nullptr)) f();
+  });
+  drained();
+}
+
+void Engine::drained() {
+  auto sum = std::make_shared<std::pair<std::size_t, std::size_t>>(workers_.size(), 0);
+  for (auto& slot : workers_) {
+    slot.loop->post([this, w = slot.worker.get(), sum, alive = std::weak_ptr(alive_)] {
+      if (alive.expired()) return;
+      main_.post([this, sum, n = w->sessions(), alive] {
+        if (alive.expired()) return;
+        sum->second += n;
+        if (--sum->first != 0 || !drained_) return;
+        if (sum->second == 0) {
+          drain_timer_.cancel();
+          if (auto f = std::exchange(drained_, nullptr)) f();
+          return;
+        }
+        probe_timer_ = main_.after(100ms, [this] { drained(); });
+      });
+    });
+  }
+}
+
+}  // namespace knit::proxy

@@ -1,0 +1,88 @@
+// One request on its way: decided by routing (http_routing.cc), carried by HttpSession.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "http/h1.h"
+#include "proxy/road.h"
+#include "proxy/session.h"
+#include "proxy/shared.h"
+
+namespace knit::proxy {
+
+/// What routing decided. A reply, a revision (activator or direct), a pod, or an address.
+struct Decision {
+  enum class Kind { Reply, Revision, Pod, Address } kind = Kind::Reply;
+  // Reply
+  int status = 0;
+  std::string body, location;
+  const char* flags = "-";
+  const char* details = "-";
+  bool page = false;   // the router's 503 page, HTTP/1.0
+  bool reset = false;  // no answer at all: the connection is reset
+  // Others
+  std::string revision;
+  std::string uid;  // Pod; Revision: the pod it is pinned to, or empty
+  std::string ip;
+  std::uint16_t port = 0;
+  bool via_activator = false, queue_proxy = false;
+  Duration timeout{};  // of the route
+  std::string rewrite_authority;
+  std::string service;  // "ns/name", for metrics
+  std::string route_name;
+  std::vector<std::pair<std::string, std::string>> set_headers;  // SET semantics, last wins
+  std::string xfcc;                                              // elements, oldest caller first
+  bool edge = false;           // entered from outside the mesh: x-forwarded-*, new x-request-id
+  bool mesh_response = false;  // server: istio-envoy and the like
+  bool mtls = false;           // the last hop verified an identity
+  std::string source_principal;
+  Peer sender;  // who opens the next hop
+  const pc::Workload* sender_workload = nullptr;
+};
+
+struct RequestView {
+  std::string_view method, authority, path;
+  HeaderLookup header;
+};
+
+/// Walks all logical hops of a request. Pure but for `random`.
+Decision route_request(const Tables& t, const HttpContext& c, const RequestView& q,
+                       std::uint64_t random);
+/// The last hop, once the pod is known: appends its XFCC element. False: the pod's inbound policy
+/// rejects it (503 UC).
+bool last_hop(const Tables& t, Decision& d, const std::string& uid, std::uint16_t port);
+
+/// "By=…;Hash=…;Subject=\"\";URI=…" behind what is there.
+void append_xfcc(std::string& xfcc, const std::string& by, const Peer& peer);
+
+/// The head for the app: hop-by-hop and untrusted fields out, ours in.
+struct HeadInputs {
+  const http::h1::Head* head = nullptr;
+  const HttpContext* context = nullptr;
+  const Decision* decision = nullptr;
+  std::string_view request_id;
+};
+void write_upstream_head(std::string& out, const HeadInputs& in);
+/// x-request-id of the request, or a new one at an untrusted edge or where there is none.
+std::string request_id_of(const http::h1::Head& head, const Decision& d, Random& random);
+/// The head for the client. `close`: add Connection: close. `chunked`: frame the body so.
+struct ResponseHeadOptions {
+  bool close = false, chunked = false, mesh = false;
+  Duration upstream_time{};
+};
+void write_downstream_head(std::string& out, const http::h1::Head& head,
+                           const ResponseHeadOptions& o);
+/// True for names that no client or workload may set. design.md 5 "headers".
+bool untrusted_header(std::string_view name);
+
+/// A whole answer of our own.
+std::string local_reply(int status, std::string_view body, std::string_view method,
+                        std::string_view location, bool close, bool mesh);
+/// OpenShift's 503 page. Source: spec/mesh.md 4.3.
+std::string unavailable_page();
+
+}  // namespace knit::proxy

@@ -1,0 +1,224 @@
+#include <fmt/format.h>
+
+#include "base/random.h"
+#include "proxy/exchange.h"
+
+namespace knit::proxy {
+namespace {
+
+using http::h1::Field;
+using http::h1::iequals;
+
+bool starts_with_nocase(std::string_view s, std::string_view prefix) {
+  return s.size() >= prefix.size() && iequals(s.substr(0, prefix.size()), prefix);
+}
+
+/// Named by Connection: not forwarded. Those that we set are written afterwards and stay.
+bool named_by_connection(const http::h1::Head& head, std::string_view name) {
+  for (const Field& f : head.fields) {
+    if (iequals(f.name, "connection") && http::h1::has_token(f.value, name)) return true;
+  }
+  return false;
+}
+
+bool is_set(const Decision& d, std::string_view name) {
+  for (const auto& [n, v] : d.set_headers) {
+    if (iequals(n, name)) return true;
+  }
+  return false;
+}
+
+/// RFC 7239 from X-Forwarded-*. Source: knative pkg/queue/forwarded_shim.go: the first element
+/// carries host and proto.
+std::string forwarded_shim(std::string_view xff, std::string_view xfp, std::string_view xfh) {
+  std::string out;
+  const auto pair = [&](std::string_view key, std::string_view value) {
+    if (value.empty()) return;
+    if (!out.empty() && out.back() != ' ') out += ';';
+    out += key;
+    out += '=';
+    out += value;
+  };
+  bool first = true;
+  std::string_view rest = xff;
+  do {
+    const auto comma = rest.find(',');
+    std::string_view one = rest.substr(0, comma);
+    while (!one.empty() && one.front() == ' ') one.remove_prefix(1);
+    while (!one.empty() && one.back() == ' ') one.remove_suffix(1);
+    if (!first) out += ", ";
+    if (!one.empty()) {
+      pair("for", one.find(':') == std::string_view::npos ? std::string(one)
+                                                          : "\"[" + std::string(one) + "]\"");
+    }
+    if (first) {
+      pair("host", xfh);
+      pair("proto", xfp);
+    }
+    first = false;
+    rest = comma == std::string_view::npos ? std::string_view{} : rest.substr(comma + 1);
+  } while (!rest.empty());
+  return out;
+}
+
+}  // namespace
+
+bool untrusted_header(std::string_view name) {
+  return starts_with_nocase(name, "k-") || starts_with_nocase(name, "knative-serving-") ||
+         starts_with_nocase(name, "x-envoy-") || starts_with_nocase(name, "x_envoy_") ||
+         iequals(name, "kn-namespace") || iequals(name, "x-forwarded-client-cert") ||
+         iequals(name, "x_forwarded_client_cert") || starts_with_nocase(name, "k_");
+}
+
+std::string request_id_of(const http::h1::Head& head, const Decision& d, Random& random) {
+  if (!d.edge) {
+    if (const auto* id = head.find("x-request-id"); id && !id->empty() && id->size() <= 200) {
+      return std::string(*id);
+    }
+  }
+  return random.uuid();
+}
+
+void write_upstream_head(std::string& out, const HeadInputs& in) {
+  const http::h1::Head& head = *in.head;
+  const HttpContext& c = *in.context;
+  const Decision& d = *in.decision;
+  http::h1::write_request_line(out, head.method, head.path.empty() ? "/" : head.path);
+  http::h1::write_field(out, "Host",
+                        d.rewrite_authority.empty() ? head.authority : d.rewrite_authority);
+  std::string_view xff, xfp, xfh;
+  bool forwarded = false;
+  for (const Field& f : head.fields) {
+    if (iequals(f.name, "host") || iequals(f.name, "content-length") ||
+        http::h1::hop_by_hop(f.name) || untrusted_header(f.name) ||
+        iequals(f.name, "http2-settings") || iequals(f.name, "proxy") ||
+        starts_with_nocase(f.name, "x-ssl")) {
+      continue;
+    }
+    if (iequals(f.name, "x-forwarded-for")) {
+      xff = f.value;
+      continue;
+    }
+    if (iequals(f.name, "x-request-id")) continue;
+    if (iequals(f.name, "x-forwarded-proto")) {
+      xfp = f.value;
+      continue;
+    }
+    if (iequals(f.name, "x-forwarded-host")) xfh = f.value;
+    if (iequals(f.name, "forwarded")) forwarded = true;
+    if (is_set(d, f.name) || named_by_connection(head, f.name)) continue;
+    http::h1::write_field(out, f.name, f.value);
+  }
+  // Trailers pass only where both sides asked for them; gRPC needs HTTP/2 anyway.
+  if (const auto* te = head.find("te"); te && http::h1::has_token(*te, "trailers")) {
+    http::h1::write_field(out, "TE", "trailers");
+    http::h1::write_field(out, "Connection", "TE");
+  }
+  std::string all_xff(xff);
+  std::string proto(xfp);
+  if (d.edge) {
+    if (!all_xff.empty()) all_xff += ", ";
+    all_xff += c.caller.remote_ip;
+    proto = c.tls ? "https" : "http";
+  } else if (proto.empty()) {
+    proto = c.tls && c.listener == HttpContext::Listener::Gateway ? "https" : "http";
+  }
+  if (!all_xff.empty()) http::h1::write_field(out, "X-Forwarded-For", all_xff);
+  if (d.edge || d.mesh_response || !xfp.empty()) {
+    http::h1::write_field(out, "X-Forwarded-Proto", proto);
+  }
+  http::h1::write_field(out, "X-Request-Id", in.request_id);
+  if (d.edge) http::h1::write_field(out, "X-Envoy-External-Address", c.caller.remote_ip);
+  if (!d.xfcc.empty()) http::h1::write_field(out, "X-Forwarded-Client-Cert", d.xfcc);
+  for (const auto& [name, value] : d.set_headers) {
+    // Activator and queue-proxy take these off again (spec/serving.md 5.2).
+    if (d.queue_proxy && starts_with_nocase(name, "knative-serving-")) continue;
+    if (iequals(name, "host") || iequals(name, ":authority")) continue;
+    http::h1::write_field(out, name, value);
+  }
+  if (d.via_activator) http::h1::write_field(out, "K-Proxy-Request", "activator");
+  if (d.queue_proxy && !forwarded && (!all_xff.empty() || !proto.empty() || !xfh.empty())) {
+    http::h1::write_field(out, "Forwarded", forwarded_shim(all_xff, proto, xfh));
+  }
+  switch (head.framing) {
+    case http::h1::Framing::Length:
+      http::h1::write_field(out, "Content-Length", head.length);
+      break;
+    case http::h1::Framing::Chunked:
+      http::h1::write_field(out, "Transfer-Encoding", "chunked");
+      break;
+    default:
+      // RFC 9110 8.6: a method with a meaning for content says that there is none.
+      if (head.method == "POST" || head.method == "PUT" || head.method == "PATCH") {
+        http::h1::write_field(out, "Content-Length", "0");
+      }
+      break;
+  }
+  http::h1::write_end_of_head(out);
+}
+
+void write_downstream_head(std::string& out, const http::h1::Head& head,
+                           const ResponseHeadOptions& o) {
+  http::h1::write_status_line(out, head.status, head.reason);
+  bool length_seen = false;
+  for (const Field& f : head.fields) {
+    if (http::h1::hop_by_hop(f.name) || starts_with_nocase(f.name, "x-envoy-") ||
+        starts_with_nocase(f.name, "k-network-")) {
+      continue;
+    }
+    if (iequals(f.name, "content-length")) {
+      if (o.chunked || head.status == 204 || head.status < 200) continue;
+      length_seen = true;
+      // Normalised where it frames the body; of HEAD and 304 it only tells.
+      if (head.framing == http::h1::Framing::Length) {
+        http::h1::write_field(out, "Content-Length", head.length);
+        continue;
+      }
+    }
+    if (o.mesh && iequals(f.name, "server")) continue;
+    if (named_by_connection(head, f.name)) continue;
+    http::h1::write_field(out, f.name, f.value);
+  }
+  if (head.framing == http::h1::Framing::Length && !length_seen) {
+    http::h1::write_field(out, "Content-Length", head.length);
+  }
+  if (o.chunked) http::h1::write_field(out, "Transfer-Encoding", "chunked");
+  if (o.mesh && head.status >= 200) {
+    http::h1::write_field(out, "X-Envoy-Upstream-Service-Time",
+                          static_cast<std::uint64_t>(o.upstream_time.count() / 1'000'000));
+    http::h1::write_field(out, "Server", "istio-envoy");
+  }
+  if (o.close) http::h1::write_field(out, "Connection", "close");
+  http::h1::write_end_of_head(out);
+}
+
+std::string local_reply(int status, std::string_view body, std::string_view method,
+                        std::string_view location, bool close, bool mesh) {
+  std::string out;
+  http::h1::write_status_line(out, status);
+  if (!location.empty()) http::h1::write_field(out, "Location", location);
+  if (!body.empty()) http::h1::write_field(out, "Content-Type", "text/plain");
+  http::h1::write_field(out, "Content-Length", body.size());
+  if (mesh) http::h1::write_field(out, "Server", "istio-envoy");
+  if (close) http::h1::write_field(out, "Connection", "close");
+  http::h1::write_end_of_head(out);
+  if (method != "HEAD") out += body;
+  return out;
+}
+
+std::string unavailable_page() {
+  return "HTTP/1.0 503 Service Unavailable\r\n"
+         "Pragma: no-cache\r\n"
+         "Cache-Control: private, max-age=0, no-cache, no-store\r\n"
+         "Connection: close\r\n"
+         "Content-Type: text/html\r\n\r\n"
+         "<!DOCTYPE html>\n<html>\n<head><title>Application is not available</title></head>\n"
+         "<body>\n<h1>Application is not available</h1>\n"
+         "<p>The application is currently not serving requests at this endpoint. It may not have "
+         "been started or is still starting.</p>\n"
+         "<p>Possible reasons: the host does not exist (check the spelling of the host name), the "
+         "Route is not admitted, or no pod of its Service is ready.</p>\n"
+         "</body>\n</html>\n";
+}
+
+}  // namespace knit::proxy
