@@ -45,12 +45,16 @@ bool is_pod(const Kind& kind) { return kind.resource == kube::res::pods(); }
 /// The kinds that PUT may create.
 /// Source: kubernetes pkg/registry/*/strategy.go AllowCreateOnUpdate
 bool create_on_update(const Kind& kind) {
-  static constexpr std::string_view kKinds[] = {
-      "events", "endpoints", "services", "limitranges", "leases.coordination.k8s.io",
-      "roles.rbac.authorization.k8s.io", "rolebindings.rbac.authorization.k8s.io",
-      "clusterroles.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io"};
-  return std::find(std::begin(kKinds), std::end(kKinds), kind.resource.name()) !=
-         std::end(kKinds);
+  static constexpr std::string_view kKinds[] = {"events",
+                                                "endpoints",
+                                                "services",
+                                                "limitranges",
+                                                "leases.coordination.k8s.io",
+                                                "roles.rbac.authorization.k8s.io",
+                                                "rolebindings.rbac.authorization.k8s.io",
+                                                "clusterroles.rbac.authorization.k8s.io",
+                                                "clusterrolebindings.rbac.authorization.k8s.io"};
+  return std::find(std::begin(kKinds), std::end(kKinds), kind.resource.name()) != std::end(kKinds);
 }
 
 /// 0: absent or empty; nullopt: not a number.
@@ -85,7 +89,8 @@ void keep_identity(Json& object, const Json& old) {
 
 Status patch_failed(const Error& e) {
   if (e.code() == Code::Conflict) {
-    // Source: apiserver pkg/endpoints/handlers/patch.go applyJSPatch, errors.NewGenericServerResponse
+    // Source: apiserver pkg/endpoints/handlers/patch.go applyJSPatch,
+    // errors.NewGenericServerResponse
     JsonObject details{{"causes", JsonArray{JsonObject{{"reason", "UnexpectedServerResponse"},
                                                        {"message", text(e.message())}}}}};
     return {422, "Invalid", "the server rejected our request due to an error in our request",
@@ -126,13 +131,13 @@ StageResult Registry::stage(const ObjectReader& state, const Write& write,
                             const WriteOptions& options) const {
   const Kind* kind = schema::Registry::get().by_resource(write.key.resource);
   if (kind == nullptr || !kind->stored) {
-    return {not_supported(404, "NotFound", "the server could not find the requested resource"),
-            {},
-            {}};
+    return {
+        not_supported(404, "NotFound", "the server could not find the requested resource"), {}, {}};
   }
   const Step s{state, write, options, *kind, write.key};
   switch (write.op) {
-    case Write::Op::Create: return create(s, write.body);
+    case Write::Op::Create:
+      return create(s, write.body);
     case Write::Op::Update: {
       const ObjectPtr before = state.get(s.key);
       if (write.subresource == "scale") {
@@ -151,8 +156,10 @@ StageResult Registry::stage(const ObjectReader& state, const Write& write,
     }
     case Write::Op::Merge:
     case Write::Op::JsonPatch:
-    case Write::Op::Strategic: return patch(s);
-    case Write::Op::Delete: return remove(s);
+    case Write::Op::Strategic:
+      return patch(s);
+    case Write::Op::Delete:
+      return remove(s);
   }
   return s.fail(bad_request_status("unknown operation"));
 }
@@ -163,14 +170,14 @@ std::optional<Status> Registry::namespace_accepts(const Step& s) const {
   const ObjectPtr ns = s.state.get({kube::res::namespaces(), {}, s.key.ns});
   if (!ns) return not_found(*namespaces, s.key.ns);
   if (!ns->deleting()) return std::nullopt;
-  Status status = forbidden_status(s.kind, s.key.name,
-                            "unable to create new content in namespace " + s.key.ns +
-                                " because it is being terminated");
-  json::set(status.details, {"causes"},
-            JsonArray{JsonObject{{"reason", "NamespaceTerminating"},
-                                 {"message", text("namespace " + s.key.ns +
-                                                  " is being terminated")},
-                                 {"field", "metadata.namespace"}}});
+  Status status = forbidden_status(
+      s.kind, s.key.name,
+      "unable to create new content in namespace " + s.key.ns + " because it is being terminated");
+  json::set(
+      status.details, {"causes"},
+      JsonArray{JsonObject{{"reason", "NamespaceTerminating"},
+                           {"message", text("namespace " + s.key.ns + " is being terminated")},
+                           {"field", "metadata.namespace"}}});
   return status;
 }
 
@@ -187,8 +194,8 @@ std::optional<Status> Registry::admit(const Step& s, Operation operation, const 
     context.knative_config = &knative;
   }
   schema::apply_defaults(s.kind, object, context);
-  const AdmissionRequest request{s.state, operation,  s.kind, s.key,
-                                 old,     s.options, s.write.subresource};
+  const AdmissionRequest request{s.state,   operation,          s.kind, s.key, old,
+                                 s.options, s.write.subresource};
   // Support is judged by what the user wrote, not by what a mutator adds.
   std::optional<Json> written;
   if (!mutators_.empty() && !s.options.internal) written = object;
@@ -230,7 +237,7 @@ StageResult Registry::create(const Step& given, Json object) const {
   std::string name(json::str(object, {"metadata", "name"}));
   if (!s.key.name.empty() && !name.empty() && name != s.key.name) {
     return s.fail(bad_request_status("the name of the object (" + name +
-                              ") does not match the name on the URL (" + s.key.name + ")"));
+                                     ") does not match the name on the URL (" + s.key.name + ")"));
   }
   if (name.empty()) name = s.key.name;
   const std::string prefix(json::str(object, {"metadata", "generateName"}));
@@ -245,9 +252,9 @@ StageResult Registry::create(const Step& given, Json object) const {
     }
   }
   if (name.empty()) {
-    return s.fail(invalid_status(kind, "",
-                          {{Reason::Required, "metadata.name",
-                            "Required value: name or generateName is required"}}));
+    return s.fail(invalid_status(
+        kind, "",
+        {{Reason::Required, "metadata.name", "Required value: name or generateName is required"}}));
   }
   s.key.name = name;
   json::set(object, {"metadata", "name"}, text(name));
@@ -287,7 +294,7 @@ StageResult Registry::update(const Step& s, const ObjectPtr& before, Json object
     json::set(object, {"metadata", "name"}, text(s.key.name));
   } else if (name != s.key.name) {
     return s.fail(bad_request_status("the name of the object (" + name +
-                              ") does not match the name on the URL (" + s.key.name + ")"));
+                                     ") does not match the name on the URL (" + s.key.name + ")"));
   }
   const std::string ns(json::str(object, {"metadata", "namespace"}));
   if (!ns.empty() && ns != s.key.ns) {
@@ -305,12 +312,12 @@ StageResult Registry::update(const Step& s, const ObjectPtr& before, Json object
   const auto version = parse_version(version_text);
   if (!version) {
     return s.fail(bad_request_status("metadata.resourceVersion: Invalid value: \"" + version_text +
-                              "\": must be an unsigned integer"));
+                                     "\": must be an unsigned integer"));
   }
   if (*version == 0 && kind.custom && s.write.op == Write::Op::Update) {
     return s.fail(invalid_status(kind, s.key.name,
-                          {{Reason::Invalid, "metadata.resourceVersion",
-                            "Invalid value: 0x0: must be specified for an update"}}));
+                                 {{Reason::Invalid, "metadata.resourceVersion",
+                                   "Invalid value: 0x0: must be specified for an update"}}));
   }
   if (*version != 0 && *version != before->version()) {
     return s.fail(object_modified(kind, s.key.name));
@@ -341,11 +348,12 @@ StageResult Registry::update(const Step& s, const ObjectPtr& before, Json object
       if (!contains(had, f)) added += (added.empty() ? "\"" : ", \"") + f + "\"";
     }
     if (!added.empty()) {
-      return s.fail(invalid_status(kind, s.key.name,
-                            {{Reason::Forbidden, "metadata.finalizers",
-                              "Forbidden: no new finalizers can be added if the object is being "
-                              "deleted, found new finalizers []string{" +
-                                  added + "}"}}));
+      return s.fail(
+          invalid_status(kind, s.key.name,
+                         {{Reason::Forbidden, "metadata.finalizers",
+                           "Forbidden: no new finalizers can be added if the object is being "
+                           "deleted, found new finalizers []string{" +
+                               added + "}"}}));
     }
   }
   if (s.write.subresource != "finalize") {
@@ -395,8 +403,8 @@ StageResult Registry::patch(const Step& s) const {
       break;
     }
     case Write::Op::Strategic: {
-      auto patched = schema::strategic_merge(scaling ? *decoded_as : kind, std::move(target),
-                                             s.write.body);
+      auto patched =
+          schema::strategic_merge(scaling ? *decoded_as : kind, std::move(target), s.write.body);
       if (!patched) return s.fail(patch_failed(patched.error()));
       target = std::move(*patched);
       break;
@@ -408,11 +416,11 @@ StageResult Registry::patch(const Step& s) const {
       json::merge_patch(target, s.write.body);
   }
   if (decoded_as != nullptr) {
-    auto decoded = schema::decode_dom(*decoded_as, decoded_version, std::move(target),
-                                      s.options.validation);
+    auto decoded =
+        schema::decode_dom(*decoded_as, decoded_version, std::move(target), s.options.validation);
     if (decoded.failure) return s.fail(from_failure(*decoded.failure, kind, s.key.name));
-    StageResult out = scaling ? scale(s, before, decoded.object)
-                              : update(s, before, std::move(decoded.object));
+    StageResult out =
+        scaling ? scale(s, before, decoded.object) : update(s, before, std::move(decoded.object));
     out.warnings.insert(out.warnings.begin(), decoded.warnings.begin(), decoded.warnings.end());
     return out;
   }
@@ -422,16 +430,16 @@ StageResult Registry::patch(const Step& s) const {
 StageResult Registry::scale(const Step& s, const ObjectPtr& before, const Json& body) const {
   Json object = before->parse();
   if (!schema::scale_of(s.kind, object)) {
-    return s.fail(not_supported(404, "NotFound",
-                                "the server could not find the requested resource"));
+    return s.fail(
+        not_supported(404, "NotFound", "the server could not find the requested resource"));
   }
   const std::int64_t replicas = json::i64(body, {"spec", "replicas"});
   if (replicas < 0) {
     const Kind* scale_kind = schema::Registry::get().by_kind("autoscaling", "v1", "Scale");
-    return s.fail(invalid_status(scale_kind != nullptr ? *scale_kind : s.kind, s.key.name,
-                          {{Reason::Invalid, "spec.replicas",
-                            "Invalid value: " + std::to_string(replicas) +
-                                ": must be greater than or equal to 0"}}));
+    return s.fail(invalid_status(
+        scale_kind != nullptr ? *scale_kind : s.kind, s.key.name,
+        {{Reason::Invalid, "spec.replicas",
+          "Invalid value: " + std::to_string(replicas) + ": must be greater than or equal to 0"}}));
   }
   const std::string version(json::str(body, {"metadata", "resourceVersion"}));
   if (!version.empty() && version != std::to_string(before->version())) {
@@ -457,16 +465,15 @@ StageResult Registry::remove(const Step& s) const {
                                "). The object might have been deleted and then recreated"));
   }
   if (how.version && *how.version != before->version()) {
-    return s.fail(conflict(kind, s.key.name,
-                           "the ResourceVersion in the precondition (" +
-                               std::to_string(*how.version) +
-                               ") does not match the ResourceVersion in record (" +
-                               std::to_string(before->version()) +
-                               "). The object might have been modified"));
+    return s.fail(
+        conflict(kind, s.key.name,
+                 "the ResourceVersion in the precondition (" + std::to_string(*how.version) +
+                     ") does not match the ResourceVersion in record (" +
+                     std::to_string(before->version()) + "). The object might have been modified"));
   }
   const Json old = before->parse();
-  if (is_namespace(kind) && (s.key.name == "default" || s.key.name == "kube-system" ||
-                             s.key.name == "kube-public")) {
+  if (is_namespace(kind) &&
+      (s.key.name == "default" || s.key.name == "kube-system" || s.key.name == "kube-public")) {
     return s.fail(forbidden_status(kind, s.key.name, "this namespace may not be deleted"));
   }
   StageResult out;
@@ -479,11 +486,9 @@ StageResult Registry::remove(const Step& s) const {
   // CheckGracefulDelete
   std::int64_t grace = 0;
   if (is_pod(kind)) {
-    grace = how.grace ? *how.grace
-                      : json::i64(old, {"spec", "terminationGracePeriodSeconds"}, 30);
+    grace = how.grace ? *how.grace : json::i64(old, {"spec", "terminationGracePeriodSeconds"}, 30);
     const std::string_view phase = json::str(old, {"status", "phase"});
-    if (json::str(old, {"spec", "nodeName"}).empty() || phase == "Failed" ||
-        phase == "Succeeded") {
+    if (json::str(old, {"spec", "nodeName"}).empty() || phase == "Failed" || phase == "Succeeded") {
       grace = 0;
     }
     grace = std::max<std::int64_t>(grace, 0);

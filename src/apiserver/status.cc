@@ -40,6 +40,7 @@ constexpr CodeRow kCodes[] = {
 
 Json to_json(const Status& s) {
   JsonObject out{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", JsonObject()}};
+  if (!s.next.empty()) json::set(out["metadata"], {"continue"}, text(s.next));
   out["status"] = "Failure";
   out["message"] = text(s.message);
   if (!s.reason.empty()) out["reason"] = text(s.reason);
@@ -81,10 +82,12 @@ Status forbidden_status(const schema::Kind& kind, std::string_view name, std::st
   return {403, "Forbidden", quoted(kind, name) + " is forbidden: " + std::string(why),
           resource_details(kind, name)};
 }
-Status bad_request_status(std::string message) { return {400, "BadRequest", std::move(message), {}}; }
+Status bad_request_status(std::string message) {
+  return {400, "BadRequest", std::move(message), {}};
+}
 
 Status invalid_status(const schema::Kind& kind, std::string_view name,
-               std::vector<schema::FieldError> errors) {
+                      std::vector<schema::FieldError> errors) {
   return from_failure(schema::invalid(kind, name, std::move(errors)), kind, name);
 }
 

@@ -18,8 +18,9 @@ struct Status {
   int code = 500;
   std::string reason = "InternalError";
   std::string message;
-  Json details;  // null: none
+  Json details = {};  // null: none
   int retry_after = 0;
+  std::string next = {};  // metadata.continue of an expired list
 };
 
 Json to_json(const Status& s);
@@ -34,7 +35,7 @@ Status object_modified(const schema::Kind& kind, std::string_view name);
 Status forbidden_status(const schema::Kind& kind, std::string_view name, std::string_view why);
 Status bad_request_status(std::string message);
 Status invalid_status(const schema::Kind& kind, std::string_view name,
-               std::vector<schema::FieldError> errors);
+                      std::vector<schema::FieldError> errors);
 /// 422 about meta.k8s.io options ("ListOptions").
 Status invalid_options(std::string_view kind, std::string_view field, std::string_view message,
                        schema::Reason reason);

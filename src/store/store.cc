@@ -26,7 +26,7 @@ struct Watcher {
   Executor on;
   std::function<void()> wake;
   std::atomic<bool> notified{false};
-  bool alive = true;  // on the owner's thread
+  std::atomic<bool> alive{true};
 };
 
 void notify(const std::shared_ptr<Watcher>& w) {
