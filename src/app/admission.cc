@@ -1,0 +1,91 @@
+#include "app/admission.h"
+
+#include "controllers/core/register.h"
+#include "controllers/mesh/admission.h"
+#include "kube/resources.h"
+
+namespace knit::app {
+namespace {
+
+/// A registry's state as planners' functions read it.
+class ReaderWorld final : public reconcile::World {
+ public:
+  ReaderWorld(const apiserver::ObjectReader& reader, const reconcile::Signals* signals, WallTime now)
+      : reader_(reader), signals_(signals), now_(now) {}
+  kube::ObjectPtr get(const kube::Key& key) const override { return reader_.get(key); }
+  std::vector<kube::ObjectPtr> list(kube::Resource resource, std::string_view ns) const override {
+    return reader_.list(resource, ns);
+  }
+  Json signal(reconcile::Signal kind, const kube::Key& key) const override {
+    return signals_ != nullptr ? signals_->get(kind, key) : Json();
+  }
+  WallTime wall_now() const override { return now_; }
+
+ private:
+  const apiserver::ObjectReader& reader_;
+  const reconcile::Signals* signals_;
+  WallTime now_;
+};
+
+bool is_operator_kind(std::string_view group) {
+  return group == "serving.knative.dev" || group == "messaging.knative.dev" ||
+         group == "eventing.knative.dev";
+}
+
+}  // namespace
+
+void Admission::install(apiserver::Registry& registry) {
+  registry.add_mutator(
+      "core", [this](const apiserver::AdmissionRequest& request, Json& object,
+                     std::vector<std::string>&) -> std::optional<apiserver::Status> {
+        if (!request.subresource.empty()) return std::nullopt;
+        const ReaderWorld world(request.state, signals_, loop_.wall_now());
+        const auto r = controllers::core::admit_core(world, request.key, object, request.old, core_);
+        if (!r) return apiserver::from_error(r.error());
+        return std::nullopt;
+      });
+  registry.add_validator(
+      "mesh", [this](const apiserver::AdmissionRequest& request, const Json& object,
+                     std::vector<std::string>& warnings) -> std::optional<apiserver::Status> {
+        if (request.operation == schema::Operation::Delete || !request.subresource.empty() ||
+            request.options.internal) {
+          return std::nullopt;
+        }
+        const ReaderWorld world(request.state, signals_, loop_.wall_now());
+        const auto verdict = mesh::admit_mesh_object(world, request.key, object, request.old);
+        warnings.insert(warnings.end(), verdict.warnings.begin(), verdict.warnings.end());
+        if (verdict.errors.empty()) return std::nullopt;
+        std::string text;
+        for (const auto& e : verdict.errors) text += (text.empty() ? "" : "; ") + e;
+        return apiserver::from_error(
+            Error(Code::InvalidArgument,
+                  "admission webhook \"validation.mesh.knit.dev\" denied the request: " + text));
+      });
+  registry.add_validator(
+      "installed", [](const apiserver::AdmissionRequest& request, const Json&,
+                      std::vector<std::string>& warnings) -> std::optional<apiserver::Status> {
+        if (request.operation != schema::Operation::Create || request.options.internal ||
+            !is_operator_kind(request.kind.group)) {
+          return std::nullopt;
+        }
+        const bool serving = request.kind.group == "serving.knative.dev";
+        const auto installed =
+            serving ? kube::res::knativeservings() : kube::res::knativeeventings();
+        if (request.state.list(installed, {}).empty()) {
+          const std::string kind = serving ? "KnativeServing" : "KnativeEventing";
+          const std::string ns = serving ? "knative-serving" : "knative-eventing";
+          warnings.push_back("no " + kind + " exists yet: the object is stored, and carried out once one is "
+                             "applied in namespace " + ns);
+        }
+        return std::nullopt;
+      });
+  registry.set_knative_config([](const apiserver::ObjectReader& state) {
+    JsonObject out;
+    for (const auto& object : state.list(kube::res::configmaps(), "knative-serving")) {
+      out[object->key().name] = json::object(object->parse(), {"data"});
+    }
+    return Json(std::move(out));
+  });
+}
+
+}  // namespace knit::app
