@@ -13,6 +13,7 @@ inline constexpr int kChannelFd = 3;   // in every process: its channel to the s
 inline constexpr int kSettingsFd = 4;  // in every process: LaunchPlan::settings, a sealed memfd
 inline constexpr int kPlanFd = 3;      // in the supervisor: the LaunchPlan
 inline constexpr int kProgressFd = 4;  // in the supervisor: a control connection that watches
+inline constexpr int kGuardFd = 5;     // in the supervisor: held open, see cli/host.h
 
 struct ProcessSpec {
   Process process = Process::None;

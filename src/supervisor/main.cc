@@ -1,4 +1,5 @@
 // knit-supervisor: started by `knit up` with a LaunchPlan in descriptor 3.
+#include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@ int main(int, char** argv) {
     return 64;
   }
   close(ipc::kPlanFd);
+  fcntl(ipc::kGuardFd, F_SETFD, FD_CLOEXEC);  // held open: one Knit a pod range
   prctl(PR_SET_NAME, "knit-supervisor");
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);

@@ -113,7 +113,7 @@ void Supervisor::become(const ipc::ProcessSpec& spec, int channel, int settings)
   const int high_channel = fcntl(channel, F_DUPFD_CLOEXEC, 10);
   const int high_settings = fcntl(settings, F_DUPFD_CLOEXEC, 10);
   if (null < 0 || dup2(null, 0) < 0 || dup2(high_channel, ipc::kChannelFd) < 0 ||
-      dup2(high_settings, ipc::kSettingsFd) < 0) {
+      dup2(high_settings, ipc::kSettingsFd) < 0 || close_range(ipc::kSettingsFd + 1, ~0U, 0) != 0) {
     _exit(126);
   }
   if (spec.uid != 0) {

@@ -378,6 +378,7 @@ TEST_F(SupervisorTest, ASecondOneIsRefusedAndControlAnswers) {
   start();
   hear(proc("server"), "kept-end");
   const pid_t first = supervisor;
+  const Fd first_progress = std::move(progress);
   start();
   EXPECT_EQ(wait_exit(), 75);
   supervisor = first;
