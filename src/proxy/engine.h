@@ -24,10 +24,7 @@ class Engine {
     /// The access log of a pod (may be empty). Called on worker threads.
     std::function<void(const std::string& uid, std::string line)> access_log;
   };
-  struct Nack {
-    pc::Ref ref;
-    std::string reason;
-  };
+  using Nack = pc::Refusal;
   using Applied = std::function<void(std::vector<Nack> nacks)>;
 
   /// `workers` run on their own threads and outlive the engine's last callback: stop and join them

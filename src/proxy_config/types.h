@@ -285,4 +285,11 @@ struct Ref {
   KNIT_FIELDS(v(1, s.type); v(2, s.name);)
 };
 
+/// Why a proxy left one resource out; shown in its object's condition.
+struct Refusal {
+  Ref ref;
+  std::string reason;
+  bool operator==(const Refusal&) const = default;
+};
+
 }  // namespace knit::proxy_config
