@@ -135,6 +135,7 @@ StageResult Registry::stage(const ObjectReader& state, const Write& write,
         not_supported(404, "NotFound", "the server could not find the requested resource"), {}, {}};
   }
   const Step s{state, write, options, *kind, write.key};
+  if (kind->resource == kube::res::crds() && !options.internal) return definition(s);
   switch (write.op) {
     case Write::Op::Create:
       return create(s, write.body);
@@ -162,6 +163,28 @@ StageResult Registry::stage(const ObjectReader& state, const Write& write,
       return remove(s);
   }
   return s.fail(bad_request_status("unknown operation"));
+}
+
+/// A user's write of a CustomResourceDefinition: upstream's YAML of a built-in kind changes
+/// nothing, another kind is refused by name.
+StageResult Registry::definition(const Step& s) const {
+  const Kind& kind = s.kind;
+  std::string name = s.key.name;
+  if (name.empty()) name = json::str(s.write.body, {"metadata", "name"});
+  const ObjectPtr before = s.state.get({s.key.resource, {}, name});
+  if (s.write.op == Write::Op::Create && before) return s.fail(already_exists(kind, name));
+  if (s.write.op == Write::Op::Create) {
+    return s.fail(forbidden_status(kind, name,
+                                   "knit serves a fixed set of kinds; CustomResourceDefinitions of "
+                                   "other kinds are not supported yet"));
+  }
+  if (!before) return s.fail(not_found(kind, name));
+  if (s.write.op == Write::Op::Delete) {
+    return s.fail(forbidden_status(kind, name, "the kind is built into knit"));
+  }
+  StageResult out;
+  out.staged = {Staged::Effect::None, before->key(), before, before->parse()};
+  return out;
 }
 
 std::optional<Status> Registry::namespace_accepts(const Step& s) const {

@@ -135,6 +135,7 @@ class Registry {
   StageResult update(const Step& s, const ObjectPtr& before, Json object) const;
   StageResult patch(const Step& s) const;
   StageResult remove(const Step& s) const;
+  StageResult definition(const Step& s) const;
   StageResult scale(const Step& s, const ObjectPtr& before, const Json& scale_object) const;
   std::optional<Status> namespace_accepts(const Step& s) const;
   std::optional<Status> admit(const Step& s, schema::Operation operation, const Json* old,

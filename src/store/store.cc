@@ -248,6 +248,13 @@ class StoreImpl final : public Store {
       json::set(dom, {"metadata", "resourceVersion"},
                 boost::json::string(std::to_string(change.version)));
       auto object = std::make_shared<const kube::Object>(m.key, change.version, dom);
+      if (m.object && object->bytes().size() > options_.max_object_bytes) {
+        return CommitError{Error(Code::InvalidArgument,
+                                 to_string(m.key) + " is " +
+                                     std::to_string(object->bytes().size()) + " bytes; at most " +
+                                     std::to_string(options_.max_object_bytes) + " are stored"),
+                           m.key};
+      }
       out.committed.objects.push_back(object);
       (m.object ? change.after : change.last) = std::move(object);
       const auto it = std::find_if(state->tables.begin(), state->tables.end(),

@@ -84,6 +84,8 @@ struct Options {
   std::vector<std::string> volatile_resources = {"events", "leases.coordination.k8s.io"};
   /// Commits that wait for the disk; more are refused with ResourceExhausted.
   std::size_t max_pending = 10'000;
+  /// A larger object is refused with InvalidArgument.
+  std::size_t max_object_bytes = 3 << 19;  // 1.5 MiB
   /// The file may not grow past this many pages of 4 KiB; 0: no bound.
   std::uint64_t max_pages = 0;
 };
