@@ -7,7 +7,8 @@
 //
 // Supported members: bool, integers, enums, double, std::string, Instant, WallTime, Duration,
 // std::optional, std::vector and std::map<std::string, T> of those, and nested structs of this
-// kind. Defaults (0, "", empty) are not written; decode() starts from a default-constructed value.
+// kind. Defaults (0, "", empty) are not written, unless the field's own default is another; decode()
+// starts from a default-constructed value.
 #pragma once
 
 #include <bit>
@@ -117,8 +118,37 @@ void from_wire(std::uint64_t w, T& v) {
   }
 }
 
+/// The numbers of the fields whose default is not the wire's: they are written even when zero.
+struct DefaultsVisitor {
+  std::vector<bool> not_zero;
+  template <class T>
+  void operator()(unsigned number, const T& v) {
+    bool set = false;
+    if constexpr (is_scalar<T>()) set = to_wire(v) != 0;
+    if constexpr (std::is_same_v<T, std::string>) set = !v.empty();
+    if (!set) return;
+    if (not_zero.size() <= number) not_zero.resize(number + 1);
+    not_zero[number] = true;
+  }
+};
+template <class T>
+const std::vector<bool>& fields_with_defaults() {
+  static const std::vector<bool> fields = [] {
+    DefaultsVisitor visitor;
+    const T value{};
+    T::fields(visitor, value);
+    return visitor.not_zero;
+  }();
+  return fields;
+}
+
 struct Encoder {
   std::string out;
+  const std::vector<bool>* with_default = nullptr;
+
+  bool always(unsigned number) const {
+    return with_default != nullptr && number < with_default->size() && (*with_default)[number];
+  }
 
   template <class T>
   void item(unsigned number, const T& v) {  // always written
@@ -156,9 +186,9 @@ struct Encoder {
         out += entry.out;
       }
     } else if constexpr (is_scalar<T>()) {
-      if (to_wire(v) != 0) item(number, v);
+      if (to_wire(v) != 0 || always(number)) item(number, v);
     } else if constexpr (std::is_same_v<T, std::string>) {
-      if (!v.empty()) item(number, v);
+      if (!v.empty() || always(number)) item(number, v);
     } else {
       item(number, v);
     }
@@ -241,6 +271,7 @@ bool decode_struct(std::string_view body, T& out, int depth) {
 template <class T>
 std::string encode(const T& value) {
   detail::Encoder e;
+  e.with_default = &detail::fields_with_defaults<T>();
   T::fields(e, value);
   return std::move(e.out);
 }

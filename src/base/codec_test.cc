@@ -46,6 +46,27 @@ TEST(Codec, RoundTripsAndSkipsUnknownFields) {
   EXPECT_EQ(*out, in);
 }
 
+struct WithDefaults {
+  bool on = true;
+  std::uint32_t weight = 100;
+  std::string domain = "cluster.local";
+  bool operator==(const WithDefaults&) const = default;
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(1, s.on);
+    v(2, s.weight);
+    v(3, s.domain);
+  }
+};
+
+TEST(Codec, ZeroSurvivesWhereTheDefaultIsAnother) {
+  const WithDefaults in{false, 0, ""};
+  const auto out = codec::decode<WithDefaults>(codec::encode(in));
+  ASSERT_TRUE(out);
+  EXPECT_EQ(*out, in);
+  EXPECT_EQ(*codec::decode<WithDefaults>(""), WithDefaults{});
+}
+
 TEST(Codec, EveryTruncationIsAnErrorOrAPrefix) {
   const Outer in{{{"abc", 1}}, {{"k", "v"}}, true, Mode::B, 2.5, Duration(9), {1, 2, 3}};
   const std::string bytes = codec::encode(in);
