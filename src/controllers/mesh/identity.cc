@@ -20,8 +20,7 @@ Result<AllowedIdentity> allowed_identity(const World& world, std::string_view no
   }
   for (const ObjectPtr& object : world.list(kube::res::pods(), id->ns)) {
     const Json pod = object->parse();
-    if (json::str(pod, {"spec", "nodeName"}) == node &&
-        json::str(pod, {"spec", "serviceAccountName"}, "default") == id->service_account &&
+    if (json::str(pod, {"spec", "nodeName"}) == node && account_of(pod) == id->service_account &&
         has_sidecar(pod)) {
       return AllowedIdentity{std::move(*id), mesh};
     }

@@ -146,6 +146,13 @@ struct MeshWorld : reconcile::SimWorld {
   Json view_of(kube::Resource resource, const std::string& ns, const std::string& name) {
     return backend.view(key_of(resource, ns, name));
   }
+  int gateways_in_config() const {
+    int n = 0;
+    for (const auto& [ref, resource] : compiler->current()) {
+      n += ref.type == proxy_config::Type::Gateway ? 1 : 0;
+    }
+    return n;
+  }
   std::vector<std::string> list_names(kube::Resource resource, const std::string& ns) {
     std::vector<std::string> out;
     for (const auto& o : backend.list(resource, ns)) out.push_back(o->key().name);

@@ -21,17 +21,13 @@ class Collector {
   void pod(const ObjectPtr& object) {
     const Json pod = object->parse();
     add(pc::Type::Workload, object->uid());
-    if (has_sidecar(pod)) identity(object->key().ns, pod);
+    if (has_sidecar(pod)) {
+      add(pc::Type::Identity, object->key().ns + "/" + account_of(pod));
+    }
     if (const auto revision = object->label("serving.knative.dev/revision"); !revision.empty()) {
       add(pc::Type::Revision, object->key().ns + "/" + std::string(revision));
     }
     if (role_of(pod) == pc::Role::IngressGateway) add(pc::Type::Gateway, object->uid());
-  }
-  void identity(const std::string& ns, const Json& pod) {
-    const std::string account(json::str(pod, {"spec", "serviceAccountName"}, "default"));
-    const auto plane = control_plane_of(world_, mesh_of(world_, ns));
-    const std::string domain = plane ? plane->trust_domain : "cluster.local";
-    add(pc::Type::Identity, "spiffe://" + domain + "/ns/" + ns + "/sa/" + account);
   }
   void pods_of(const std::string& ns) {
     for (const auto& p : world_.list(res::pods(), ns)) pod(p);
@@ -189,21 +185,7 @@ std::set<Unit> affected(const ObjectPtr& before, const ObjectPtr& after, const W
   if (resource == res::smcps()) {
     const bool same = before && after && before->deleting() == after->deleting() &&
                       spec_of(before) == spec_of(after);
-    if (!same) {
-      c.whole_mesh(any->key().ns);
-      // Identities carry the trust domain: the old ones go as well.
-      if (before) {
-        const auto old = decode_control_plane(before->parse());
-        for (const auto& ns : namespaces_of(world, any->key().ns)) {
-          for (const auto& p : world.list(res::pods(), ns)) {
-            const Json pod = p->parse();
-            c.add(pc::Type::Identity,
-                  "spiffe://" + old.trust_domain + "/ns/" + ns + "/sa/" +
-                      std::string(json::str(pod, {"spec", "serviceAccountName"}, "default")));
-          }
-        }
-      }
-    }
+    if (!same) c.whole_mesh(any->key().ns);
     return std::move(c.units);
   }
   for (const auto& o : {before, after}) {

@@ -50,8 +50,11 @@ std::vector<pc::Resource> compile(const Unit& unit, const World& world,
       return pack_one(unit, compile_settings(settings));
     case pc::Type::TrustBundle:
       return pack_one(unit, compile_trust_bundle(unit.name, world, settings));
-    case pc::Type::Identity:
-      return pack_one(unit, compile_identity(unit.name, world));
+    case pc::Type::Identity: {
+      const auto identity = compile_identity(unit.name, world);
+      if (!identity) return {};
+      return {pack(pc::Type::Identity, identity->first, identity->second)};
+    }
     case pc::Type::Certificate:
       return pack_one(unit, compile_certificate(unit.name, world, settings));
     case pc::Type::Mesh:

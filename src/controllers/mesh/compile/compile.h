@@ -14,7 +14,7 @@ namespace knit::mesh {
 inline constexpr std::string_view kRouterCertificate = "openshift-ingress/router-certs-default";
 
 /// What is compiled at once: as proxy_config's Ref, except that a Gateway is named by the pod's uid
-/// alone and gives one resource per port.
+/// alone and gives one resource per port, and an Identity is named "namespace/account".
 using Unit = proxy_config::Ref;
 
 /// The resources of one unit, now. None: what it describes does not exist.
@@ -34,8 +34,9 @@ std::optional<proxy_config::TrustBundle> compile_trust_bundle(const std::string&
                                                               const MeshSettings& settings);
 std::optional<proxy_config::Mesh> compile_mesh(const std::string& mesh, const World& world,
                                                const MeshSettings& settings);
-std::optional<proxy_config::Identity> compile_identity(const std::string& spiffe_id,
-                                                       const World& world);
+/// The SPIFFE id and its resource.
+std::optional<std::pair<std::string, proxy_config::Identity>> compile_identity(
+    const std::string& account, const World& world);
 std::optional<proxy_config::Certificate> compile_certificate(const std::string& name,
                                                              const World& world,
                                                              const MeshSettings& settings);
@@ -54,8 +55,8 @@ std::optional<proxy_config::Probe> compile_probe(const std::string& name, const 
 /// What Knit plays for a pod; App when it has a container of its own.
 proxy_config::Role role_of(const Json& pod);
 bool has_sidecar(const Json& pod);  // a container istio-proxy
-/// The SPIFFE id of an injected pod of a mesh; empty: it has none.
-std::string spiffe_of(const Json& pod, const World& world);
+/// spec.serviceAccountName, or "default".
+std::string account_of(const Json& pod);
 /// Gateway pods of a mesh that run.
 std::vector<Json> gateway_pods(const World& world, const std::string& mesh);
 /// All Gateways that a mesh sees, and the Services of its own namespace.

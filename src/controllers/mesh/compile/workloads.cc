@@ -28,10 +28,6 @@ bool finished(const Json& pod) {
   return phase == "Succeeded" || phase == "Failed";
 }
 
-std::string account_of(const Json& pod) {
-  return std::string(json::str(pod, {"spec", "serviceAccountName"}, "default"));
-}
-
 }  // namespace
 
 pc::Role role_of(const Json& pod) {
@@ -75,13 +71,8 @@ bool has_sidecar(const Json& pod) {
   return false;
 }
 
-std::string spiffe_of(const Json& pod, const World& world) {
-  if (!has_sidecar(pod)) return {};
-  const std::string ns = text(pod, {"metadata", "namespace"});
-  const std::string mesh = mesh_of(world, ns);
-  const auto plane = control_plane_of(world, mesh);
-  if (!plane) return {};
-  return pki::to_string(pki::SpiffeId{plane->trust_domain, ns, account_of(pod)});
+std::string account_of(const Json& pod) {
+  return std::string(json::str(pod, {"spec", "serviceAccountName"}, "default"));
 }
 
 std::optional<pc::TrustBundle> compile_trust_bundle(const std::string& mesh, const World& world,
@@ -114,18 +105,19 @@ std::optional<pc::Mesh> compile_mesh(const std::string& mesh, const World& world
   return out;
 }
 
-std::optional<pc::Identity> compile_identity(const std::string& spiffe_id, const World& world) {
-  const auto id = pki::parse_spiffe(spiffe_id);
-  if (!id) return std::nullopt;
-  const std::string mesh = mesh_of(world, id->ns);
+std::optional<std::pair<std::string, pc::Identity>> compile_identity(const std::string& account,
+                                                                     const World& world) {
+  const auto [ns, name] = split_name(account);
+  const std::string mesh = mesh_of(world, ns);
   const auto plane = control_plane_of(world, mesh);
-  if (!plane || plane->trust_domain != id->trust_domain) return std::nullopt;
-  for (const ObjectPtr& object : world.list(res::pods(), id->ns)) {
+  if (!plane) return std::nullopt;
+  for (const ObjectPtr& object : world.list(res::pods(), ns)) {
     const Json pod = object->parse();
-    if (account_of(pod) == id->service_account && has_sidecar(pod) && !finished(pod)) {
+    if (account_of(pod) == name && has_sidecar(pod) && !finished(pod)) {
       pc::Identity out;
       out.mesh = mesh;
-      return out;
+      return std::pair{pki::to_string(pki::SpiffeId{plane->trust_domain, ns, name}),
+                       std::move(out)};
     }
   }
   return std::nullopt;
