@@ -317,7 +317,7 @@ Json make_pod_autoscaler(const Json& revision, const Json& deployment) {
   json::set(out, {"spec", "containerConcurrency"},
             Json(json::i64(revision, {"spec", "containerConcurrency"})));
   json::set(out, {"spec", "protocolType"}, Json(is_h2c(revision) ? "h2c" : "http1"));
-  json::set(out, {"spec", "reachability"}, Json(reachability));
+  json::set(out, {"spec", "reachability"}, reachability.empty() ? Json() : Json(reachability));
   json::set(out, {"spec", "scaleTargetRef", "apiVersion"}, Json("apps/v1"));
   json::set(out, {"spec", "scaleTargetRef", "kind"}, Json("Deployment"));
   json::set(out, {"spec", "scaleTargetRef", "name"}, Json(deployment_name(revision)));
