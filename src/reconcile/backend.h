@@ -49,7 +49,7 @@ class Backend {
   /// rules that do not depend on a schema.)
   virtual Result<Effect> stage(const World& seen, const Write& write) = 0;
   /// Stores all changes or none. `done` runs later on the loop. Errors: Conflict when an object is
-  /// no longer the `before` of its change. A key may come twice: a removal, then a creation.
+  /// no longer the `before` of its change. A key comes once.
   virtual void commit(std::vector<Change> changes, std::function<void(Result<void>)> done) = 0;
   /// Every committed change, in order, on the loop; also those that this driver committed.
   virtual void subscribe(std::function<void(const Change&)> feed) = 0;

@@ -112,6 +112,7 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
 
   struct Outcome {
     bool effective = false;
+    bool deferred = false;  // makes a key again that this settle removed
     std::optional<Error> error;
   };
   // Lays the writes of one plan over `overlay`; all or nothing.
@@ -119,12 +120,20 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
     Outcome outcome;
     std::vector<Overlay::Saved> undo;
     const std::size_t first = changes.size();
+    const auto take_back = [&] {
+      for (auto it = undo.rbegin(); it != undo.rend(); ++it) overlay.restore(std::move(*it));
+      changes.resize(first);
+      outcome.effective = false;
+    };
     for (const auto& write : plan.writes) {
+      if (write.op == Write::Op::Create && overlay.removed(write.key)) {
+        take_back();
+        outcome.deferred = true;
+        return outcome;
+      }
       auto effect = backend.stage(overlay, write);
       if (!effect) {
-        for (auto it = undo.rbegin(); it != undo.rend(); ++it) overlay.restore(std::move(*it));
-        changes.resize(first);
-        outcome.effective = false;
+        take_back();
         outcome.error = std::move(effect).error();
         return outcome;
       }
@@ -145,7 +154,7 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
     while (!dirty.empty() && todo.size() < settings.max_batch) {
       todo.insert(dirty.extract(dirty.begin()));
     }
-    std::set<Item> touched;
+    std::set<Item> touched, deferred;
     std::vector<EventNote> notes;
     const Instant now = loop.now();
     int round = 0;
@@ -161,6 +170,10 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
         const Outcome outcome = apply(*overlay, plan, changes);
         if (outcome.error) {
           failed(item, *outcome.error);
+          continue;
+        }
+        if (outcome.deferred) {
+          deferred.insert(item);
           continue;
         }
         retries.erase(item);
@@ -180,6 +193,7 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
                KV("object", todo.begin()->key));
     }
     dirty.merge(todo);
+    dirty.merge(deferred);
     commit(overlay, std::move(touched), std::move(notes));
   }
 

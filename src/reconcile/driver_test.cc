@@ -33,9 +33,10 @@ TEST(Driver, AChainOfObjectsIsOneCommit) {
   SimWorld world;
   world.driver.add(chain(5));
   world.start();
+  const auto before = world.backend.commits();
   ASSERT_TRUE(world.apply(res::configmaps(), R"({"metadata":{"name":"x-0","namespace":"d"}})"));
   EXPECT_EQ(world.backend.list(res::configmaps()).size(), 6U);
-  EXPECT_EQ(world.backend.commits(), 1U);
+  EXPECT_EQ(world.backend.commits(), before + 1U);
   EXPECT_TRUE(world.driver.idle());
   EXPECT_EQ(world.pending(), std::vector<std::string>());
 }
@@ -44,9 +45,10 @@ TEST(Driver, MoreThanSixteenRoundsContinueInTheNextCommit) {
   SimWorld world;
   world.driver.add(chain(40));
   world.start();
+  const auto before = world.backend.commits();
   ASSERT_TRUE(world.apply(res::configmaps(), R"({"metadata":{"name":"x-0","namespace":"d"}})"));
   EXPECT_EQ(world.backend.list(res::configmaps()).size(), 41U);
-  EXPECT_EQ(world.backend.commits(), 3U);
+  EXPECT_EQ(world.backend.commits(), before + 3U);
 }
 
 TEST(Driver, AConflictIsPlannedAgainOnAFreshSnapshot) {
@@ -152,6 +154,40 @@ TEST(Driver, EventsAreAggregatedAndFiltered) {
     world.loop.settle();
   }
   EXPECT_EQ(json::i64(world.backend.list(res::events())[0]->parse(), {"count"}), 25);
+}
+
+// A batch holds a key once: an object that is removed and made anew is two commits.
+TEST(Driver, MakingAgainWhatWasRemovedWaitsForTheCommit) {
+  SimWorld world;
+  Planner p;
+  p.name = "renewer";
+  p.owns = res::secrets();
+  p.triggers = {by_any(res::configmaps(), res::secrets())};
+  p.plan = [](const World& seen, const Key& key, Instant) {
+    Plan plan;
+    const Key child{res::configmaps(), key.ns, "c"};
+    const Json secret = seen.view(key), have = seen.view(child);
+    const auto wanted = json::str(secret, {"v"});
+    if (!have.is_null() && json::str(have, {"data", "v"}) != wanted) {
+      plan.remove(seen.get(child));
+    } else {
+      plan.ensure(seen, child, config(wanted));
+    }
+    return plan;
+  };
+  world.driver.add(std::move(p));
+  world.start();
+  ASSERT_TRUE(world.apply(res::secrets(), R"({"metadata":{"name":"s","namespace":"d"},"v":"1"})"));
+  const std::string first = world.backend.get({res::configmaps(), "d", "c"})->uid();
+  const auto commits = world.backend.commits();
+  ASSERT_TRUE(world.backend.merge({res::secrets(), "d", "s"}, R"({"v":"2"})"));
+  world.loop.settle();
+  EXPECT_EQ(world.backend.commits(), commits + 2);
+  const auto object = world.backend.get({res::configmaps(), "d", "c"});
+  const Json view = object->parse();
+  EXPECT_EQ(json::str(view, {"data", "v"}), "2");
+  EXPECT_NE(object->uid(), first);
+  EXPECT_EQ(world.pending(), std::vector<std::string>());
 }
 
 TEST(Driver, BeforeCommitSeesTheNetChanges) {

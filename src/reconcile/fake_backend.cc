@@ -51,14 +51,14 @@ Result<Effect> FakeBackend::stage(const World& seen, const Write& write) {
 }
 
 Result<std::vector<Change>> FakeBackend::put(std::vector<Change> changes) {
-  std::set<Key> removed;
+  std::set<Key> keys;
   for (const auto& change : changes) {
-    const auto now = removed.contains(change.key()) ? nullptr : get(change.key());
+    KNIT_CHECK(keys.insert(change.key()).second);
+    const auto now = get(change.key());
     const bool same = change.before == nullptr
                           ? now == nullptr
                           : now != nullptr && now->version() == change.before->version();
     if (!same) return Error(Code::Conflict, kube::to_string(change.key()) + " has changed");
-    if (change.after == nullptr) removed.insert(change.key());
   }
   for (auto& change : changes) {
     const Key key = change.key();

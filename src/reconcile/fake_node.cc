@@ -18,20 +18,50 @@ Json condition(std::string_view type, bool yes, std::string_view reason, WallTim
 }  // namespace
 
 struct FakeNode::State : std::enable_shared_from_this<FakeNode::State> {
-  State(io::Loop& l, FakeBackend& b, FakeNodeSettings s)
+  State(io::Loop& l, Backend& b, FakeNodeSettings s)
       : loop(l), backend(b), settings(std::move(s)) {}
   io::Loop& loop;
-  FakeBackend& backend;
+  Backend& backend;
   FakeNodeSettings settings;
   std::vector<std::string> unready;
   std::map<std::string, io::Loop::Timer> starting, stopping;  // by uid
   std::map<std::string, std::string> ips;                     // by uid
   io::Loop::Timer renew;
+  std::vector<io::Loop::Timer> retries;
+  std::optional<Json> registration;
   int next_ip = 2;
   bool crashed = false;
 
+  // Stages and commits one write; again later when it is refused (a namespace is not there yet),
+  // at once on a newer state when somebody else was first.
+  void write(Write w, int attempts = 50) {
+    if (crashed || attempts == 0) return;
+    const auto seen = backend.snapshot();
+    const auto before = seen->get(w.key);
+    if (w.op == Write::Op::Create && before != nullptr) w.op = Write::Op::Merge;
+    if (w.op != Write::Op::Create && before == nullptr) return;
+    auto effect = backend.stage(*seen, w);
+    const std::weak_ptr<State> weak = weak_from_this();
+    if (!effect) {
+      retries.push_back(loop.after(std::chrono::milliseconds(100), [weak, w, attempts] {
+        if (const auto self = weak.lock()) self->write(w, attempts - 1);
+      }));
+      return;
+    }
+    if (effect->kind == Effect::Kind::None) return;
+    std::vector<Change> changes;
+    changes.push_back({before, effect->object});
+    backend.commit(std::move(changes), [weak, w, attempts](Result<void> done) {
+      const auto self = weak.lock();
+      if (self && !done && done.error().code() == Code::Conflict) self->write(w, attempts - 1);
+    });
+  }
+  void status(const Key& key, Json value) {
+    write({Write::Op::Status, key, JsonObject{{"status", std::move(value)}}, {}, -1});
+  }
+
   void write_status(const Key& key, bool ready) {
-    const auto object = backend.get(key);
+    const auto object = backend.snapshot()->get(key);
     if (object == nullptr || crashed) return;
     const Json pod = object->parse();
     std::string& ip = ips[object->uid()];
@@ -57,18 +87,21 @@ struct FakeNode::State : std::enable_shared_from_this<FakeNode::State> {
       s["state"] = JsonObject{{"running", JsonObject{{"startedAt", rfc3339(now)}}}};
       statuses.push_back(std::move(s));
     }
-    JsonObject status;
-    status["phase"] = "Running";
-    status["podIP"] = ip;
-    status["podIPs"] = JsonArray{JsonObject{{"ip", ip}}};
-    status["hostIP"] = settings.host_ip;
-    status["startTime"] = rfc3339(now);
-    status["conditions"] = std::move(conditions);
-    status["containerStatuses"] = std::move(statuses);
-    static_cast<void>(backend.status(key, std::move(status)));
+    JsonObject running;
+    running["phase"] = "Running";
+    running["podIP"] = ip;
+    running["podIPs"] = JsonArray{JsonObject{{"ip", ip}}};
+    running["hostIP"] = settings.host_ip;
+    running["startTime"] = rfc3339(now);
+    running["conditions"] = std::move(conditions);
+    running["containerStatuses"] = std::move(statuses);
+    status(key, std::move(running));
   }
 
   void on_change(const Change& change) {
+    if (change.key() == Key{res::nodes(), "", settings.name} && change.before == nullptr) {
+      status(change.key(), *registration);  // the node's status follows its object
+    }
     if (crashed || change.key().resource != res::pods()) return;
     if (change.after == nullptr) {
       const auto uid = change.before->uid();
@@ -90,7 +123,7 @@ struct FakeNode::State : std::enable_shared_from_this<FakeNode::State> {
       starting.erase(uid);
       stopping[uid] = loop.after(settings.stop, [weak, key] {
         if (const auto self = weak.lock(); self && !self->crashed) {
-          static_cast<void>(self->backend.remove(key, 0));
+          self->write({Write::Op::Delete, key, nullptr, {}, 0});
         }
       });
       return;
@@ -115,14 +148,18 @@ struct FakeNode::State : std::enable_shared_from_this<FakeNode::State> {
     lease["spec"] = JsonObject{{"holderIdentity", settings.name},
                                {"leaseDurationSeconds", 40},
                                {"renewTime", rfc3339_fraction(loop.wall_now(), 6)}};
-    static_cast<void>(backend.apply(res::leases(), Json(std::move(lease))));
+    write({Write::Op::Create,
+           {res::leases(), "kube-node-lease", settings.name},
+           std::move(lease),
+           {},
+           -1});
     renew = loop.after(settings.lease_every, [weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->renew_lease();
     });
   }
 };
 
-FakeNode::FakeNode(io::Loop& loop, FakeBackend& backend, FakeNodeSettings settings)
+FakeNode::FakeNode(io::Loop& loop, Backend& backend, FakeNodeSettings settings)
     : state_(std::make_shared<State>(loop, backend, std::move(settings))) {}
 FakeNode::~FakeNode() = default;
 
@@ -139,14 +176,20 @@ void FakeNode::start() {
   node["spec"] = JsonObject();
   JsonArray conditions;
   conditions.push_back(condition("Ready", true, "KubeletReady", s.loop.wall_now()));
-  node["status"] = JsonObject{
+  JsonObject status{
       {"capacity", resources}, {"allocatable", resources}, {"conditions", std::move(conditions)}};
-  static_cast<void>(s.backend.apply(res::nodes(), Json(std::move(node))));
-  s.renew_lease();
+  const Key key{res::nodes(), "", s.settings.name};
   s.backend.subscribe([weak = std::weak_ptr<State>(state_)](const Change& change) {
     if (const auto self = weak.lock()) self->on_change(change);
   });
-  for (const auto& pod : s.backend.list(res::pods())) s.consider(pod);
+  s.registration = std::move(status);
+  if (s.backend.snapshot()->has(key)) {
+    s.status(key, *s.registration);
+  } else {
+    s.write({Write::Op::Create, key, std::move(node), {}, -1});
+  }
+  s.renew_lease();
+  for (const auto& pod : s.backend.snapshot()->list(res::pods())) s.consider(pod);
 }
 
 void FakeNode::never_ready(std::string prefix) { state_->unready.push_back(std::move(prefix)); }
@@ -157,7 +200,7 @@ void FakeNode::finish(const Key& pod, std::string_view phase) {
   JsonArray conditions;
   conditions.push_back(condition("Ready", false, "PodCompleted", state_->loop.wall_now()));
   status["conditions"] = std::move(conditions);
-  static_cast<void>(state_->backend.status(pod, std::move(status)));
+  state_->status(pod, std::move(status));
 }
 void FakeNode::crash() {
   state_->crashed = true;

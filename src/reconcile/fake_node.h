@@ -1,10 +1,11 @@
-// A node for controllers' tests: runs every pod that is bound to it, on the test's loop.
+// A node for tests: runs every pod that is bound to it, on the test's loop, against any backend.
 #pragma once
 
 #include <map>
 #include <set>
 
-#include "reconcile/fake_backend.h"
+#include "io/loop.h"
+#include "reconcile/backend.h"
 
 namespace knit::reconcile {
 
@@ -19,7 +20,7 @@ struct FakeNodeSettings {
 
 class FakeNode {
  public:
-  FakeNode(io::Loop& loop, FakeBackend& backend, FakeNodeSettings settings = {});
+  FakeNode(io::Loop& loop, Backend& backend, FakeNodeSettings settings = {});
   ~FakeNode();
   /// Makes Node and Lease objects, then runs pods.
   void start();

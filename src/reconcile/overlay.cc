@@ -78,6 +78,11 @@ std::vector<ObjectPtr> Overlay::dependents(std::string_view uid) const {
 
 void Overlay::put(const Key& key, ObjectPtr object) { laid_[key] = std::move(object); }
 
+bool Overlay::removed(const Key& key) const {
+  const auto it = laid_.find(key);
+  return it != laid_.end() && it->second == nullptr && base_->has(key);
+}
+
 Overlay::Saved Overlay::save(const Key& key) const {
   const auto it = laid_.find(key);
   return it == laid_.end() ? Saved{key, false, nullptr} : Saved{key, true, it->second};
@@ -96,10 +101,6 @@ std::vector<Change> Overlay::changes() const {
     auto before = base_->get(key);
     if (before == nullptr && object == nullptr) continue;  // made and removed again
     if (before != nullptr && object != nullptr && before->bytes() == object->bytes()) continue;
-    if (before != nullptr && object != nullptr && before->uid() != object->uid()) {
-      out.push_back({std::move(before), nullptr});  // removed, and another one made in its place
-      before = nullptr;
-    }
     out.push_back({std::move(before), object});
   }
   return out;

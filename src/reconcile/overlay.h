@@ -35,8 +35,10 @@ class Overlay final : public World {
   Saved save(const Key& key) const;
   void restore(Saved saved);
   std::size_t size() const { return laid_.size(); }
-  /// Net changes against the snapshot, in key order. An object that was removed and made again is
-  /// two: the removal, then the creation.
+  /// The snapshot has `key` and it was removed since. Making it again must wait for a commit: a
+  /// batch holds a key once, and watchers must see one object go before another comes.
+  bool removed(const Key& key) const;
+  /// Net changes against the snapshot, in key order.
   std::vector<Change> changes() const;
 
  private:

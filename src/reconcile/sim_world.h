@@ -23,6 +23,7 @@ struct SimWorld {
   /// The node's objects, then every planner.
   void start() {
     node.start();
+    loop.settle();
     driver.start();
     loop.settle();
   }
