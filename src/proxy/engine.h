@@ -52,6 +52,7 @@ class Engine {
   const Tables& tables() const { return *tables_; }
   std::uint32_t in_flight() const;
   std::string metrics_text() const;
+  Shared& shared_for_test() { return shared_; }
 
  private:
   Engine(io::Loop& main, std::vector<io::Loop*> workers, std::unique_ptr<Random> random,

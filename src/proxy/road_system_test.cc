@@ -1,0 +1,435 @@
+// The whole road over real sockets: router, gateway, activation, queue-proxy, app.
+#include "proxy/test_rig.h"
+
+namespace knit::proxy::test {
+namespace {
+
+constexpr char kHost[] = "hello-default.apps.test";
+constexpr char kHash[] = "cafe";
+
+class RoadTest : public testing::Test {
+ protected:
+  /// One ksvc "hello" on a STRICT mesh, behind a passthrough Route and a SIMPLE gateway.
+  void SetUp() override {
+    gateway = rig.workload("istio-ingressgateway", 9);
+    gateway.ns = "istio-system";
+    gateway.spiffe_id = "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway";
+    gateway.role = pc::Role::IngressGateway;
+    activator = rig.workload("activator", 8);
+    activator.ns = "knative-serving";
+    activator.spiffe_id = "spiffe://cluster.local/ns/knative-serving/sa/controller";
+    activator.role = pc::Role::Activator;
+    pod = rig.workload("hello", 5);
+    pod.revision = "default/hello-00001";
+    pod.inbound = pc::MtlsMode::Strict;
+    pod.excluded_inbound_ports = {8022, 8444};
+    rig.put_workload("gw", gateway);
+    rig.put_workload("act", activator);
+
+    pki::LeafSpec wildcard;
+    wildcard.dns_names = {"*.apps.test"};
+    wildcard.server = true;
+    wildcard.lifetime = 24h;
+    const auto certificate = *rig.apps_ca->issue_with_key(wildcard, Rig::wall());
+    rig.put(pc::Type::Certificate, "istio-system/wildcard-certs",
+            pc::Certificate{certificate.chain_pem, certificate.key_pem, ""});
+
+    pc::Service ingress;
+    ingress.ports = {{443, "https", pc::Protocol::Tls, {{gateway.ip, 8443, "gw"}}}};
+    rig.put(pc::Type::Service, "istio-system/istio-ingressgateway", ingress);
+    pc::Service local;
+    local.cluster_ips = {rig.ip(131)};
+    local.ports = {{80, "http2", pc::Protocol::Http, {{gateway.ip, 8081, "gw"}}}};
+    rig.put(pc::Type::Service, "istio-system/knative-local-gateway", local);
+
+    pc::Gateway g;
+    g.pod_uid = "gw";
+    g.mesh = "istio-system";
+    g.port = 8443;
+    g.servers = {{{"*"},
+                  pc::TlsMode::Simple,
+                  "istio-system/wildcard-certs",
+                  "knative-serving/knative-ingress-gateway",
+                  {"*"},
+                  false}};
+    rig.put(pc::Type::Gateway, "gw:8443", g);
+    g.port = 8081;
+    g.servers = {{{"*"},
+                  pc::TlsMode::IstioMutual,
+                  "",
+                  "knative-serving/knative-local-gateway",
+                  {"*"},
+                  false}};
+    rig.put(pc::Type::Gateway, "gw:8081", g);
+    set_revision(0, 300s);
+
+    pc::Routes routes;
+    routes.hosts = {kHost, "hello.default", "hello.default.svc", "hello.default.svc.cluster.local"};
+    routes.gateways = {"knative-serving/knative-ingress-gateway",
+                       "knative-serving/knative-local-gateway"};
+    pc::Route route;
+    pc::Match outer, inner;
+    outer.gateways = {"knative-serving/knative-ingress-gateway"};
+    outer.authority_prefix = kHost;
+    inner.gateways = {"knative-serving/knative-local-gateway"};
+    inner.authority_prefix = "hello.default";
+    route.matches = {outer, inner};
+    pc::Destination d;
+    d.service = "default/hello-00001";
+    d.port = 80;
+    d.set_headers = {{"Knative-Serving-Namespace", "default"},
+                     {"Knative-Serving-Revision", "hello-00001"}};
+    route.destinations = {d};
+    pc::Route probe = route;
+    for (auto& m : probe.matches) {
+      m.headers = {{"k-network-hash", pc::HeaderMatch::Kind::Exact, "override"}};
+    }
+    probe.set_headers = {{"K-Network-Hash", kHash}};
+    routes.routes = {probe, route};
+    routes.mesh = "istio-system";
+    rig.put(pc::Type::Routes, "default/hello-ingress", routes);
+
+    pc::EdgeRoute e;
+    e.host = kHost;
+    e.termination = pc::EdgeRoute::Termination::Passthrough;
+    e.insecure = pc::EdgeRoute::Insecure::Redirect;
+    e.service = "istio-system/istio-ingressgateway";
+    e.port = 443;
+    rig.put(pc::Type::EdgeRoute, "knative-serving-ingress/route-1", e);
+    pc::Probe p;
+    p.hash = kHash;
+    p.targets = {
+        {kHost, true, "knative-serving/knative-ingress-gateway"},
+        {"hello.default.svc.cluster.local", false, "knative-serving/knative-local-gateway"}};
+    rig.put(pc::Type::Probe, "default/hello", p);
+    ASSERT_TRUE(rig.apply().empty());
+    https = rig.listen("router-https", "127.0.0.1");
+    http = rig.listen("router-http", "127.0.0.1");
+    ASSERT_TRUE(rig.until([&] { return rig.csrs >= 2; }));
+  }
+
+  void set_revision(std::uint32_t concurrency, Duration timeout) {
+    pc::Revision r;
+    r.service = r.configuration = "hello";
+    r.container_concurrency = concurrency;
+    r.timeout = timeout;
+    r.user_port = user_port;
+    r.sks_hash = "s1";
+    rig.put(pc::Type::Revision, "default/hello-00001", r);
+    pc::Service s;
+    s.cluster_ips = {rig.ip(130)};
+    s.revision = "default/hello-00001";
+    s.ports = {{80, "http", pc::Protocol::Http, {{activator.ip, 8012, "act"}}}};
+    rig.put(pc::Type::Service, "default/hello-00001", s);
+  }
+  /// The pod exists; its app may listen or not.
+  void start_pod(const std::string& uid = "pod1", int host = 5) {
+    pc::Workload w = pod;
+    w.ip = rig.ip(host);
+    rig.put_workload(uid, w);
+    ASSERT_TRUE(rig.apply().empty());
+    rig.node_pod(uid, w);
+  }
+  App& start_app(std::uint32_t concurrency = 0, Duration timeout = 300s) {
+    App& a = rig.app(5);
+    user_port = a.port;
+    set_revision(concurrency, timeout);
+    start_pod();
+    EXPECT_TRUE(rig.until([&] { return ready("pod1"); }));
+    return a;
+  }
+  bool ready(const std::string& uid) {
+    return rig.engine->shared_for_test().gate("default/hello-00001")->usable(uid);
+  }
+  ClientOptions tls(const std::string& sni = kHost) const {
+    ClientOptions o;
+    o.tls = true;
+    o.sni = sni;
+    o.ca_pem = rig.apps_ca->root_pem();
+    return o;
+  }
+  Answer get(const std::string& headers = "", const std::string& path = "/") {
+    return rig.one([=, this] {
+      return ask("127.0.0.1", https,
+                 "GET " + path + " HTTP/1.1\r\nHost: " + kHost + "\r\nConnection: close\r\n" +
+                     headers + "\r\n",
+                 tls());
+    });
+  }
+
+  Rig rig;
+  pc::Workload gateway, activator, pod;
+  std::uint16_t https = 0, http = 0, user_port = 1;
+};
+
+TEST_F(RoadTest, AWarmRequestPassesEveryHop) {
+  App& app = start_app();
+  const Answer a =
+      get("K-Network-Hash: forged\r\nX-Forwarded-Client-Cert: forged\r\n"
+          "Kn-Namespace: forged\r\nKnative-Serving-Revision: forged\r\n"
+          "X-Envoy-Attempt-Count: 7\r\nX-Forwarded-For: 9.9.9.9\r\n"
+          "X-Request-Id: mine\r\nConnection: x-forwarded-for\r\nX-Kept: yes\r\n");
+  ASSERT_EQ(a.status(), 200) << a.bytes;
+  const std::string seen = a.body();
+  EXPECT_EQ(seen.find("forged"), std::string::npos) << seen;
+  EXPECT_EQ(seen.find("Attempt-Count"), std::string::npos);
+  EXPECT_EQ(seen.find("mine"), std::string::npos) << "the edge makes its own x-request-id";
+  EXPECT_NE(seen.find("X-Kept: yes"), std::string::npos);
+  EXPECT_NE(seen.find("X-Forwarded-For: 9.9.9.9, 127.0.0.1"), std::string::npos) << seen;
+  EXPECT_NE(seen.find("X-Forwarded-Proto: https"), std::string::npos);
+  // One XFCC element per logical hop, the oldest caller first.
+  const auto first = seen.find("By=spiffe://cluster.local/ns/knative-serving/sa/controller;");
+  const auto second = seen.find("By=spiffe://cluster.local/ns/default/sa/hello;");
+  EXPECT_NE(first, std::string::npos) << seen;
+  EXPECT_NE(second, std::string::npos);
+  EXPECT_LT(first, second);
+  EXPECT_NE(a.bytes.find("Server: istio-envoy"), std::string::npos);
+  EXPECT_EQ(app.requests, 1);
+  EXPECT_EQ(rig.engine->in_flight(), 0U);
+  ASSERT_EQ(rig.access_log["gw"].size(), 1U);
+}
+
+TEST_F(RoadTest, PipelinedAndKeptAlive) {
+  App& app = start_app();
+  const std::string one = std::string("GET /a HTTP/1.1\r\nHost: ") + kHost + "\r\n\r\n";
+  const std::string last =
+      std::string("POST /b HTTP/1.1\r\nHost: ") + kHost +
+      "\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+  const Answer a = rig.one([&] { return ask("127.0.0.1", https, one + one + last, tls()); });
+  EXPECT_NE(a.bytes.find("GET /a"), a.bytes.rfind("GET /a"));
+  EXPECT_NE(a.bytes.find("POST /b"), std::string::npos) << a.bytes;
+  EXPECT_EQ(app.requests, 3);
+  EXPECT_LE(app.connections, 3) << "two were probes or reused";
+  EXPECT_EQ(rig.engine->in_flight(), 0U);
+}
+
+TEST_F(RoadTest, HoldsRequestsAtZeroAndAsksForAPod) {
+  // A free port for the app that comes later.
+  listen_on(rig.ip(5), 0, &user_port);
+  set_revision(0, 300s);
+  ASSERT_TRUE(rig.apply().empty());
+  std::vector<std::function<Answer()>> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back([this] {
+      return ask("127.0.0.1", https,
+                 std::string("GET / HTTP/1.1\r\nHost: ") + kHost + "\r\nConnection: close\r\n\r\n",
+                 tls());
+    });
+  }
+  // The demand is what starts the pod; its app listens a little later still.
+  io::Loop::Timer look, app_later;
+  std::function<void()> start = [&] {
+    if (rig.demands.empty()) {
+      look = rig.loop->after(1ms, start);
+      return;
+    }
+    rig.engine->apply({resource(pc::Type::Workload, "pod1", pod),
+                       resource(pc::Type::Identity, pod.spiffe_id, pc::Identity{pod.mesh})},
+                      {}, [](auto) {});
+    rig.node_pod("pod1", pod);
+    app_later = rig.loop->after(20ms, [&] { rig.app(5, user_port); });
+  };
+  look = rig.loop->after(1ms, start);
+  const auto answers = rig.run(std::move(clients));
+  for (const auto& a : answers) EXPECT_EQ(a.status(), 200) << a.bytes;
+  ASSERT_FALSE(rig.demands.empty());
+  EXPECT_EQ(rig.demands[0].revision, "default/hello-00001");
+  EXPECT_EQ(rig.engine->in_flight(), 0U);
+}
+
+TEST_F(RoadTest, TimesOutInTheQueue) {
+  set_revision(0, 200ms);
+  ASSERT_TRUE(rig.apply().empty());
+  const Answer a = get();
+  EXPECT_EQ(a.status(), 504);
+  EXPECT_EQ(a.body(), "activator request timeout");
+  EXPECT_EQ(rig.engine->in_flight(), 0U);
+}
+
+TEST_F(RoadTest, ContainerConcurrencyIsALimit) {
+  App& app = start_app(1);
+  app.delay = 5ms;
+  std::vector<std::function<Answer()>> clients;
+  for (int i = 0; i < 10; ++i) {
+    clients.push_back([this] {
+      return ask("127.0.0.1", https,
+                 std::string("GET / HTTP/1.1\r\nHost: ") + kHost + "\r\nConnection: close\r\n\r\n",
+                 tls());
+    });
+  }
+  for (const auto& a : rig.run(std::move(clients))) EXPECT_EQ(a.status(), 200);
+  EXPECT_EQ(app.peak, 1);
+  EXPECT_EQ(rig.engine->in_flight(), 0U);
+}
+
+TEST_F(RoadTest, StrictInboundIsStrict) {
+  start_app();
+  rig.listen("host-capture", pod.ip, 8012);
+  const std::string request = "GET / HTTP/1.1\r\nHost: hello\r\nConnection: close\r\n\r\n";
+  const auto good = rig.leaf(*rig.mesh_ca, "spiffe://cluster.local/ns/default/sa/default");
+  const auto domain = rig.leaf(*rig.mesh_ca, "spiffe://other/ns/default/sa/default");
+  const auto plain_name = rig.leaf(*rig.mesh_ca, "https://cluster.local/ns/default/sa/default");
+  const auto other = Rig::authority("other");
+  const auto stranger = rig.leaf(*other, "spiffe://cluster.local/ns/default/sa/default");
+  const auto with = [&](const pki::Credential& c) {
+    ClientOptions o;
+    o.tls = true;
+    o.ca_pem = rig.mesh_ca->root_pem();
+    o.chain_pem = c.chain_pem;
+    o.key_pem = c.key_pem;
+    o.timeout_ms = 2000;
+    return o;
+  };
+  const struct {
+    const char* name;
+    ClientOptions options;
+    int status;
+  } rows[] = {
+      {"plaintext", {}, 0},
+      {"mesh certificate", with(good), 200},
+      {"no certificate", with({}), 0},
+      {"another trust domain", with(domain), 0},
+      {"no SPIFFE id", with(plain_name), 0},
+      {"another CA", with(stranger), 0},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.name);
+    const Answer a = rig.one([&] { return ask(pod.ip, 8012, request, row.options); });
+    EXPECT_TRUE(a.connected);
+    EXPECT_EQ(a.status(), row.status) << a.bytes;
+    if (row.status == 0) EXPECT_EQ(a.bytes, "") << "not one byte";
+    if (row.status == 200) {
+      EXPECT_NE(a.body().find("URI=spiffe://cluster.local/ns/default/sa/default"),
+                std::string::npos);
+    }
+  }
+}
+
+TEST_F(RoadTest, MeshPodReachesTheLocalGatewayWithItsIdentity) {
+  start_app();
+  std::uint16_t port = 0;
+  // The capture listener of a pod, at the ClusterIP that it dials.
+  std::vector<Fd> fds;
+  fds.push_back(listen_on(rig.ip(131), 0, &port));
+  pc::Service local;
+  local.cluster_ips = {rig.ip(131)};
+  local.ports = {{port, "http2", pc::Protocol::Http, {{gateway.ip, 8081, "gw"}}}};
+  rig.put(pc::Type::Service, "istio-system/knative-local-gateway", local);
+  pc::Workload caller = rig.workload("caller", 6);
+  rig.put_workload("caller", caller);
+  rig.put_workload("outsider", rig.workload("outsider", 7, false));
+  ASSERT_TRUE(rig.apply().empty());
+  rig.node_pod("caller", caller, std::move(fds));
+  const auto request = [&](std::uint16_t p) {
+    return ask(rig.ip(131), p,
+               "GET / HTTP/1.1\r\nHost: hello.default.svc.cluster.local\r\nConnection: "
+               "close\r\n\r\n");
+  };
+  ASSERT_TRUE(
+      rig.until([&] { return rig.engine->tables().held.find(caller.spiffe_id) != nullptr; }));
+  const Answer a = rig.one([&] { return request(port); });
+  ASSERT_EQ(a.status(), 200) << a.bytes;
+  const auto at = [&](const char* uri) { return a.body().find(std::string("URI=") + uri + ""); };
+  const auto c = at("spiffe://cluster.local/ns/default/sa/caller");
+  const auto g = at("spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway");
+  const auto v = at("spiffe://cluster.local/ns/knative-serving/sa/controller");
+  EXPECT_LT(c, g);
+  EXPECT_LT(g, v);
+  EXPECT_NE(v, std::string::npos) << a.body();
+}
+
+TEST_F(RoadTest, RouterAnswers) {
+  const std::string bytes = std::string("GET /x?y HTTP/1.1\r\nHost: ") + kHost + "\r\n\r\n";
+  Answer a = rig.one([&] {
+    ClientOptions o;
+    o.until = "\r\n\r\n";
+    return ask("127.0.0.1", http, bytes, o);
+  });
+  EXPECT_EQ(a.status(), 302);
+  EXPECT_NE(a.bytes.find("Location: https://hello-default.apps.test/x?y"), std::string::npos);
+  a = rig.one(
+      [&] { return ask("127.0.0.1", http, "GET / HTTP/1.1\r\nHost: nobody.apps.test\r\n\r\n"); });
+  EXPECT_TRUE(a.bytes.starts_with("HTTP/1.0 503")) << a.bytes;
+  EXPECT_NE(a.bytes.find("Application is not available"), std::string::npos);
+  ClientOptions o;
+  o.tls = true;
+  o.sni = "nobody.apps.test";
+  a = rig.one([&] {
+    return ask("127.0.0.1", https, "GET / HTTP/1.1\r\nHost: nobody.apps.test\r\n\r\n", o);
+  });
+  EXPECT_TRUE(a.bytes.starts_with("HTTP/1.0 503")) << "default certificate, then the page";
+}
+
+TEST_F(RoadTest, UpgradesAndVersions) {
+  start_app();
+  EXPECT_EQ(get("Connection: upgrade\r\nUpgrade: websocket\r\n").status(), 501);
+  EXPECT_EQ(
+      get("Connection: upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n").status(),
+      200);
+  const Answer a =
+      rig.one([&] { return ask("127.0.0.1", https, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", tls()); });
+  EXPECT_EQ(a.status(), 505);
+}
+
+TEST_F(RoadTest, WrongAuthorityOnATlsConnectionIs421) {
+  pc::Gateway g;
+  g.pod_uid = "gw";
+  g.mesh = "istio-system";
+  g.port = 8443;
+  g.servers = {{{kHost},
+                pc::TlsMode::Simple,
+                "istio-system/wildcard-certs",
+                "knative-serving/knative-ingress-gateway",
+                {kHost},
+                false}};
+  rig.put(pc::Type::Gateway, "gw:8443", g);
+  ASSERT_TRUE(rig.apply().empty());
+  const Answer a = rig.one([&] {
+    ClientOptions o = tls();
+    o.until = "\r\n\r\n";
+    return ask("127.0.0.1", https, "GET / HTTP/1.1\r\nHost: other.apps.test\r\n\r\n", o);
+  });
+  EXPECT_EQ(a.status(), 421);
+}
+
+TEST_F(RoadTest, BadAnswersOfTheApp) {
+  App& app = start_app();
+  const struct {
+    const char* name;
+    std::string fixed;
+    int status;
+  } rows[] = {
+      {"nothing", " ", 502},
+      {"response splitting", "HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: b\r\n\r\n", 502},
+      {"CL and TE", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+       502},
+      {"101 unasked", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", 502},
+      {"103 then 200",
+       "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 103},
+      {"until close", "HTTP/1.0 200 OK\r\n\r\nbye", 200},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.name);
+    app.fixed = row.fixed;
+    const Answer a = get();
+    EXPECT_EQ(a.status(), row.status) << a.bytes;
+    EXPECT_EQ(rig.engine->in_flight(), 0U);
+  }
+  app.fixed = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort";
+  const Answer cut = get();
+  EXPECT_EQ(cut.status(), 200);
+  EXPECT_EQ(cut.body(), "short");
+}
+
+TEST_F(RoadTest, ReachSaysReadyOrWhyNot) {
+  ASSERT_TRUE(rig.until([&] { return rig.reaches["default/hello"].ready; }))
+      << rig.reaches["default/hello"].failure;
+  EXPECT_EQ(rig.reaches["default/hello"].hash, kHash);
+  rig.apply({{pc::Type::Certificate, "istio-system/wildcard-certs"}});
+  ASSERT_TRUE(rig.until([&] { return !rig.reaches["default/hello"].ready; }));
+  EXPECT_NE(rig.reaches["default/hello"].failure.find("wildcard-certs"), std::string::npos)
+      << rig.reaches["default/hello"].failure;
+}
+
+}  // namespace
+}  // namespace knit::proxy::test
