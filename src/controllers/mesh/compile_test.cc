@@ -163,29 +163,40 @@ TEST_F(Compile, VirtualService) {  // spec mesh.md 3.2
   EXPECT_FALSE(world.config<pc::Routes>(pc::Type::Routes, "outside/hello-ingress"));
 }
 
-TEST_F(Compile, ProbeAsksForTheHashThatIsRouted) {
-  world.apply_ok(res::kingresses(), R"({"apiVersion":"networking.internal.knative.dev/v1alpha1",
+TEST_F(Compile, ProbeAsksForWhatIsRouted) {
+  world.apply_ok(res::kingresses(),
+                 R"({"apiVersion":"networking.internal.knative.dev/v1alpha1",
     "kind":"Ingress","metadata":{"name":"hello","namespace":"default"},"spec":{"rules":[
-      {"hosts":["hello-default.apps.test"],"visibility":"ExternalIP"},
-      {"hosts":["hello.default","hello.default.svc.cluster.local"],"visibility":"ClusterLocal"}]}})");
+      {"hosts":["Hello-default.apps.test"],"visibility":"ExternalIP"},
+      {"hosts":["hello.default","hello.default.svc.cluster.local"],"visibility":"ClusterLocal"},
+      {"hosts":["lost.test"]}]}})");
   EXPECT_FALSE(world.config<pc::Probe>(pc::Type::Probe, "default/hello"));
-  world.apply_ok(res::virtualservices(), kVirtualService);
-  auto probe = world.config<pc::Probe>(pc::Type::Probe, "default/hello");
+  world.apply_ok(res::virtualservices(), R"({"apiVersion":"networking.istio.io/v1",
+    "kind":"VirtualService","metadata":{"name":"hello-ingress","namespace":"default",
+      "labels":{"networking.internal.knative.dev/ingress":"hello"}},
+    "spec":{"gateways":["knative-serving/public","knative-serving/local"],"http":[
+      {"match":[{"authority":{"prefix":"hello-default.apps.test"},
+                 "gateways":["knative-serving/public"]}],
+       "headers":{"request":{"set":{"K-Network-Hash":"h1"}}}},
+      {"match":[{"authority":{"prefix":"hello.default"},"gateways":["knative-serving/local"]}],
+       "headers":{"request":{"set":{"K-Network-Hash":"h1"}}}}]}})");
+  world.apply_ok(res::virtualservices(), R"({"apiVersion":"networking.istio.io/v1",
+    "kind":"VirtualService","metadata":{"name":"hello-mesh","namespace":"default",
+      "labels":{"networking.internal.knative.dev/ingress":"hello"}},
+    "spec":{"gateways":["mesh"],"http":[{"match":[{"authority":{"prefix":"hello.default"}}],
+       "headers":{"request":{"set":{"K-Network-Hash":"h1"}}}}]}})");
+  const auto probe = world.config<pc::Probe>(pc::Type::Probe, "default/hello");
   ASSERT_TRUE(probe);
   EXPECT_EQ(probe->hash, "h1");
-  ASSERT_EQ(probe->targets.size(), 3u);
-  EXPECT_TRUE(probe->targets[0].external);
-  EXPECT_EQ(probe->targets[0].gateway, "knative-serving/knative-ingress-gateway");
-  EXPECT_EQ(probe->targets[1].host, "hello.default");
-  EXPECT_FALSE(probe->targets[1].external);
-  EXPECT_EQ(probe->targets[1].gateway, "knative-serving/knative-local-gateway");
-  world.apply_ok(res::configmaps(), R"({"apiVersion":"v1","kind":"ConfigMap",
-    "metadata":{"name":"config-istio","namespace":"knative-serving"},"data":{
-      "gateway.edge.public":"istio-ingressgateway.istio-system.svc.cluster.local",
-      "local-gateway.inner":"knative-local-gateway.istio-system.svc.cluster.local"}})");
-  probe = world.config<pc::Probe>(pc::Type::Probe, "default/hello");
-  EXPECT_EQ(probe->targets[0].gateway, "edge/public");
-  EXPECT_EQ(probe->targets[1].gateway, "knative-serving/inner");
+  std::string got;
+  for (const auto& t : probe->targets) {
+    got += t.host + (t.external ? " via router " : " ") + t.gateway + "; ";
+  }
+  EXPECT_EQ(got,
+            "hello-default.apps.test via router knative-serving/public; "
+            "hello.default knative-serving/local; hello.default mesh; "
+            "hello.default.svc.cluster.local knative-serving/local; "
+            "hello.default.svc.cluster.local mesh; lost.test via router ; ");
 }
 
 TEST_F(Compile, EdgeRouteTable) {  // spec mesh.md 4

@@ -70,11 +70,6 @@ class Collector {
       add(pc::Type::Certificate, mesh + "/" + s->key().name);
     }
   }
-  void all_probes() {
-    for (const auto& i : world_.list(res::kingresses())) {
-      add(pc::Type::Probe, i->key().ns + "/" + i->key().name);
-    }
-  }
   void routes_to(const std::string& ns, const std::string& service) {
     for (const auto& r : world_.list(res::oroutes(), ns)) {
       if (json::str(r->parse(), {"spec", "to", "name"}) == service) {
@@ -148,8 +143,6 @@ void Collector::one(const ObjectPtr& object) {
     } else {
       pods_of(key.ns);
     }
-  } else if (key.resource == res::configmaps() && full == "knative-serving/config-istio") {
-    all_probes();
   }
 }
 

@@ -64,10 +64,4 @@ std::vector<mesh_model::GatewayView> gateways_of(const World& world, const std::
 std::vector<mesh_model::ServiceView> services_in(const World& world, const std::string& ns);
 /// "ns/name" split at the first slash.
 std::pair<std::string, std::string> split_name(std::string_view name);
-/// The Gateways ("ns/name") that config-istio gives for public and for cluster-local hosts.
-struct KnativeGateways {
-  std::vector<std::string> external, local;
-};
-KnativeGateways knative_gateways(const World& world);
-
 }  // namespace knit::mesh

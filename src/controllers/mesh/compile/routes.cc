@@ -205,50 +205,45 @@ std::optional<pc::EdgeRoute> compile_edge_route(const std::string& full, const W
   return out;
 }
 
-KnativeGateways knative_gateways(const World& world) {
-  KnativeGateways out;
-  const Json config = world.view(key_of(res::configmaps(), "knative-serving", "config-istio"));
-  // "gateway.NS.NAME" and "local-gateway.NS.NAME"; without namespace: knative-serving.
-  // (spec mesh.md 1.4)
-  for (const auto& [key, value] : json::string_map(config, {"data"})) {
-    const auto add = [&](std::string_view prefix, std::vector<std::string>& list) {
-      if (!std::string_view(key).starts_with(prefix)) return;
-      const std::string_view rest = std::string_view(key).substr(prefix.size());
-      const auto dot = rest.find('.');
-      list.push_back(dot == std::string_view::npos ? "knative-serving/" + std::string(rest)
-                                                   : std::string(rest.substr(0, dot)) + "/" +
-                                                         std::string(rest.substr(dot + 1)));
-    };
-    add("gateway.", out.external);
-    add("local-gateway.", out.local);
-  }
-  if (out.external.empty()) out.external = {"knative-serving/knative-ingress-gateway"};
-  if (out.local.empty()) out.local = {"knative-serving/knative-local-gateway"};
-  return out;
-}
-
 std::optional<pc::Probe> compile_probe(const std::string& full, const World& world) {
   const auto [ns, name] = split_name(full);
   const Json ingress = world.view(key_of(res::kingresses(), ns, name));
   if (ingress.is_null()) return std::nullopt;
+  // Hash and gateways are what the ingress controller wrote into the routes: what runs is what is
+  // asked for.
   pc::Probe out;
-  // The hash that the ingress controller has put into the routes: what runs is what is asked for.
+  std::vector<std::pair<std::string, std::string>> routed;  // authority prefix, gateway
   for (const ObjectPtr& object : world.labelled(res::virtualservices(), ns,
                                                 "networking.internal.knative.dev/ingress", name)) {
     const Json vs = object->parse();
     for (const Json& http : json::array(vs, {"spec", "http"})) {
-      if (out.hash.empty()) out.hash = text(http, {"headers", "request", "set", kHashHeader});
+      const std::string hash = text(http, {"headers", "request", "set", kHashHeader});
+      if (hash.empty()) continue;
+      if (out.hash.empty()) out.hash = hash;
+      for (const Json& match : json::array(http, {"match"})) {
+        auto gateways = strings(match, {"gateways"});
+        if (gateways.empty()) gateways = strings(vs, {"spec", "gateways"});
+        for (const auto& g : gateways) {
+          routed.emplace_back(lower(json::str(match, {"authority", "prefix"})),
+                              scoped_gateway(g, ns));
+        }
+      }
     }
   }
   if (out.hash.empty()) return std::nullopt;
-  const KnativeGateways gateways = knative_gateways(world);
   for (const Json& rule : json::array(ingress, {"spec", "rules"})) {
     const bool external = json::str(rule, {"visibility"}, "ExternalIP") != "ClusterLocal";
-    for (const auto& host : strings(rule, {"hosts"})) {
-      for (const auto& gateway : external ? gateways.external : gateways.local) {
+    for (const auto& given : strings(rule, {"hosts"})) {
+      const std::string host = lower(given);
+      std::set<std::string> gateways;
+      for (const auto& [prefix, gateway] : routed) {
+        if (host == prefix || host.starts_with(prefix + ".")) gateways.insert(gateway);
+      }
+      if (gateways.empty()) gateways.insert("");  // the proxy says that nothing leads there
+      for (const auto& gateway : gateways) {
         pc::ProbeTarget target;
-        target.host = lower(host);
-        target.external = external;
+        target.host = host;
+        target.external = external && gateway != "mesh";
         target.gateway = gateway;
         out.targets.push_back(std::move(target));
       }
