@@ -2,10 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "base/hash.h"
-#include "controllers/serving/deployment.h"
-#include "controllers/serving/queue_proxy.h"
+#include "controllers/serving/revision/deployment.h"
+#include "controllers/serving/revision/queue_proxy.h"
+#include "controllers/serving/route/traffic.h"
 #include "controllers/serving/test_world.h"
-#include "controllers/serving/traffic.h"
 
 namespace knit::serving {
 namespace {

@@ -5,8 +5,8 @@
 #include "autoscaler/autoscaler.h"
 #include "controllers/core/test_world.h"
 #include "controllers/serving/conditions.h"
-#include "controllers/serving/ingress_virtual_service.h"
-#include "controllers/serving/kpa_spec.h"
+#include "controllers/serving/ingress/virtual_service.h"
+#include "controllers/serving/scale/kpa_spec.h"
 #include "controllers/serving/serving.h"
 
 namespace knit::serving {

@@ -4,7 +4,7 @@
 #include <set>
 
 #include "controllers/serving/exact.h"
-#include "controllers/serving/ingress_virtual_service.h"
+#include "controllers/serving/ingress/virtual_service.h"
 #include "controllers/serving/serving.h"
 
 namespace knit::serving {

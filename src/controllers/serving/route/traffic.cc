@@ -1,10 +1,10 @@
-#include "controllers/serving/traffic.h"
+#include "controllers/serving/route/traffic.h"
 
 #include <algorithm>
 #include <cctype>
 #include <set>
 
-#include "controllers/serving/deployment.h"
+#include "controllers/serving/revision/deployment.h"
 #include "controllers/serving/subject.h"
 
 namespace knit::serving {

@@ -1,10 +1,10 @@
-#include "controllers/serving/deployment.h"
+#include "controllers/serving/revision/deployment.h"
 
 #include <algorithm>
 #include <set>
 
 #include "base/hash.h"
-#include "controllers/serving/queue_proxy.h"
+#include "controllers/serving/revision/queue_proxy.h"
 
 namespace knit::serving {
 namespace {

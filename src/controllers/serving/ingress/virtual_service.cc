@@ -1,10 +1,10 @@
-#include "controllers/serving/ingress_virtual_service.h"
+#include "controllers/serving/ingress/virtual_service.h"
 
 #include <algorithm>
 #include <set>
 
 #include "base/hash.h"
-#include "controllers/serving/traffic.h"
+#include "controllers/serving/route/traffic.h"
 
 namespace knit::serving {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "controllers/serving/exact.h"
 #include "controllers/serving/serving.h"
-#include "controllers/serving/traffic.h"
+#include "controllers/serving/route/traffic.h"
 
 namespace knit::serving {
 namespace {

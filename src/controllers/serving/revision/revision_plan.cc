@@ -3,7 +3,7 @@
 // pkg/apis/serving/v1/revision_lifecycle.go, pkg/apis/serving/k8s_lifecycle.go
 #include <algorithm>
 
-#include "controllers/serving/deployment.h"
+#include "controllers/serving/revision/deployment.h"
 #include "controllers/serving/serving.h"
 #include "controllers/serving/subject.h"
 

@@ -1,9 +1,9 @@
 // PodAutoscaler → Metric, ServerlessService and the Deployment's scale.
 // Source: knative/serving pkg/reconciler/autoscaling/kpa/{kpa,scaler}.go
 #include "autoscaler/scale.h"
-#include "controllers/serving/deployment.h"
+#include "controllers/serving/revision/deployment.h"
 #include "controllers/serving/exact.h"
-#include "controllers/serving/kpa_spec.h"
+#include "controllers/serving/scale/kpa_spec.h"
 #include "controllers/serving/serving.h"
 
 namespace knit::serving {

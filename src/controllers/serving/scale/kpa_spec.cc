@@ -1,8 +1,8 @@
-#include "controllers/serving/kpa_spec.h"
+#include "controllers/serving/scale/kpa_spec.h"
 
 #include "autoscaler/autoscaler.h"
 #include "controllers/serving/conditions.h"
-#include "controllers/serving/deployment.h"
+#include "controllers/serving/revision/deployment.h"
 #include "controllers/serving/serving.h"
 
 namespace knit::serving {

@@ -1,8 +1,8 @@
-#include "controllers/serving/queue_proxy.h"
+#include "controllers/serving/revision/queue_proxy.h"
 
 #include <algorithm>
 
-#include "controllers/serving/deployment.h"
+#include "controllers/serving/revision/deployment.h"
 
 namespace knit::serving {
 namespace {
