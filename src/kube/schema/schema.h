@@ -228,8 +228,9 @@ enum class Operation { Create, Update, UpdateStatus, Delete };
 /// What decisions need beside the object. Everything optional has upstream's default.
 struct Context {
   Operation operation = Operation::Create;
-  std::string user;       // for creator/lastModifier annotations
-  bool internal = false;  // one of Knit's controllers writes: no support refusals or warnings
+  std::string user;           // for creator/lastModifier annotations
+  const Json* old = nullptr;  // the stored object on an update (lastModifier)
+  bool internal = false;      // one of Knit's controllers writes: no support refusals or warnings
   WallTime now;
   bool upstream_strict = false;  // compatibility: upstream
   /// Knative's ConfigMap data ("config-defaults", …): name → {key: value}; may be null.
