@@ -176,9 +176,18 @@ class KubectlCase(unittest.TestCase):
         self.k("auth", "can-i", "--list")
         if self.version == "1.35":
             self.assertIn("system:masters", self.k("auth", "whoami"))
-        bad = self.fails("--token=wrong", "--client-certificate=", "--client-key=",
-                         "--kubeconfig=/dev/null", "get", "pods")
-        self.assertTrue(bad)
+        # A wrong token, and nobody: the same cluster with other users.
+        own = json.loads(self.k("config", "view", "--raw", "-o", "json"))
+        for user, words in (({"token": "wrong"}, "Unauthorized"),
+                            ({}, 'User "system:anonymous" cannot list resource "pods"')):
+            own["users"] = [{"name": "admin", "user": user}]
+            path = os.path.join(self.home.name, "other.kubeconfig")
+            with open(path, "w") as f:
+                json.dump(own, f)
+            done = self.run_kubectl("--kubeconfig", path, "get", "--raw",
+                                    "/api/v1/namespaces/default/pods")
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(words, done.stderr)
 
     # ---- writing
 
