@@ -120,6 +120,16 @@ void Worker::enter_captured(std::unique_ptr<Conn> conn, Caller caller, const std
   }
 }
 
+/// A node port (also a LoadBalancer's): an endpoint of the Service, from outside the mesh.
+void Worker::enter_node_port(std::unique_ptr<Conn> conn, Caller caller, const std::string& service,
+                             std::uint16_t port) {
+  const TablesRef t = tables_;
+  const auto* s = t->services.find(service);
+  const auto* p = s ? port_of(*s, port) : nullptr;
+  if (!p || p->backends.empty()) return refuse(std::move(conn));
+  enter_backend(std::move(conn), std::move(caller), p->backends[random() % p->backends.size()]);
+}
+
 /// A connection without mesh identity, arriving at a backend.
 void Worker::enter_backend(std::unique_ptr<Conn> conn, Caller caller, const pc::Backend& b) {
   const TablesRef t = tables_;
@@ -252,7 +262,16 @@ void Doorway::begin() {
 void Doorway::limit(Duration d) {
   timer_ = worker_.loop().after(d, [this] {
     if (gone_) return;
-    // Without SNI the router serves its default certificate; nothing came, so nothing to serve.
+    if (stage_ == Stage::InboundSniff) {
+      const TablesRef t = worker_.tables();
+      const auto* w = t->workloads.find(uid_);
+      if (w && inbound_mode(*w, port_) == pc::MtlsMode::Permissive) {
+        // A server-first protocol: nobody spoke within the detection time, so it is plaintext.
+        auto conn = leave();
+        return enter_inbound_open(worker_, std::move(conn), std::move(caller_), uid_, port_, {},
+                                  false);
+      }
+    }
     close(How::Fin);
   });
 }

@@ -1,6 +1,8 @@
 #include "proxy/engine.h"
 
 #include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -12,7 +14,19 @@ constexpr std::string_view kLogModule = "proxy";
 using namespace std::chrono_literals;
 constexpr std::uint32_t kProbeStock = 2;
 
-bool relevant_to_reach(pc::Type t) { return t != pc::Type::Identity; }
+Result<Fd> memory_file(std::string_view text) {
+  Fd fd(::memfd_create("knit-metrics", MFD_CLOEXEC));
+  if (!fd) return errno_error("memfd_create", errno);
+  while (!text.empty()) {
+    const ssize_t n = ::write(fd.get(), text.data(), text.size());
+    if (n <= 0) return errno_error("write", errno);
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+  ::lseek(fd.get(), 0, SEEK_SET);
+  return fd;
+}
+
+std::string namespace_of(const std::string& name) { return name.substr(0, name.find('/')); }
 }  // namespace
 
 Engine::Engine(io::Loop& main, std::vector<io::Loop*> workers, std::unique_ptr<Random> random,
@@ -89,7 +103,8 @@ void Engine::apply(const std::vector<pc::Resource>& set, const std::vector<pc::R
   auto next = std::make_shared<Tables>(*tables_);
   std::vector<Nack> nacks;
   std::set<std::string> revisions, pods;
-  bool identities = false, reach = false;
+  bool identities = false;
+  Affected affected;
   auto ordered = set;
   std::sort(ordered.begin(), ordered.end(),
             [](const auto& a, const auto& b) { return a.type < b.type; });
@@ -98,8 +113,9 @@ void Engine::apply(const std::vector<pc::Resource>& set, const std::vector<pc::R
     if (type == pc::Type::Workload) pods.insert(name);
     identities = identities || type == pc::Type::Identity || type == pc::Type::TrustBundle ||
                  type == pc::Type::Mesh;
-    reach = reach || relevant_to_reach(type);
   };
+  for (const auto& r : ordered) affected_by(*next, {r.type, r.name}, affected);
+  for (const auto& ref : removed) affected_by(*next, ref, affected);
   for (const auto& r : ordered) {
     if (auto done = next->set(r); !done) {
       nacks.push_back({{r.type, r.name}, done.error().message()});
@@ -113,11 +129,12 @@ void Engine::apply(const std::vector<pc::Resource>& set, const std::vector<pc::R
     if (ref.type == pc::Type::Identity) identities_.erase(ref.name);
     if (ref.type == pc::Type::Probe) told_reach_.erase(ref.name);
   }
+  for (const auto& r : ordered) affected_by(*next, {r.type, r.name}, affected);
   ++next->version;
   tables_ = next;
   if (identities) reconcile_identities();  // may add held leaves: part of the same publication
-  publish(tables_, [this, applied = std::move(applied), nacks, reach] {
-    if (reach) evaluate_probes();
+  publish(tables_, [this, applied = std::move(applied), nacks, affected] {
+    evaluate_probes(affected);
     applied(nacks);
   });
   reconcile_gates(revisions, pods);
@@ -154,6 +171,7 @@ void Engine::reconcile_gates(const std::set<std::string>& revisions,
   for (const auto& name : revisions) {
     const auto* r = tables_->revisions.find(name);
     if (!r) {
+      shared_.gate(name)->close(now);
       shared_.drop_gate(name);
       told_hash_.erase(name);
       continue;
@@ -188,16 +206,65 @@ void Engine::attach_revision(const std::string& uid) {
   if (const auto* r = tables_->revisions.find(w->revision)) prober_.set_revision(uid, *r);
 }
 
-void Engine::evaluate_probes() {
+/// Which Ingresses may lead elsewhere now. What all roads share (gateways, certificates, built-in
+/// roles, settings) affects all.
+void Engine::affected_by(const Tables& t, const pc::Ref& ref, Affected& out) {
+  switch (ref.type) {
+    case pc::Type::Identity:
+      return;
+    case pc::Type::Probe:
+      out.names.insert(ref.name);
+      return;
+    case pc::Type::Revision:
+    case pc::Type::Routes:
+      out.namespaces.insert(namespace_of(ref.name));
+      return;
+    case pc::Type::EdgeRoute:
+      if (const auto* e = t.edge_routes.find(ref.name)) out.hosts.insert(host_of(e->host));
+      return;
+    case pc::Type::Workload:
+      if (const auto* w = t.workloads.find(ref.name)) {
+        if (w->role != pc::Role::App) out.all = true;
+        out.namespaces.insert(w->ns);
+      }
+      return;
+    case pc::Type::Service:
+      // A Service of gateways is on everybody's road.
+      if (const auto* s = t.services.find(ref.name); s && s->revision.empty()) {
+        for (const auto& p : s->ports) {
+          for (const auto& b : p.backends) {
+            const auto* w = t.workloads.find(b.pod_uid);
+            if (w && w->role != pc::Role::App) out.all = true;
+          }
+        }
+      }
+      out.namespaces.insert(namespace_of(ref.name));
+      return;
+    default:
+      out.all = true;
+      return;
+  }
+}
+
+void Engine::evaluate_probes(const Affected& affected) {
   auto* server = hooks_.server();
+  if (!server) return;  // on_server_connected() evaluates all
   const TablesRef t = tables_;
   t->probes.for_each([&](const std::string& name, const std::shared_ptr<const pc::Probe>& probe) {
+    const bool concerned =
+        affected.all || affected.names.contains(name) ||
+        affected.namespaces.contains(namespace_of(name)) ||
+        (!affected.hosts.empty() &&
+         std::any_of(probe->targets.begin(), probe->targets.end(), [&](const auto& target) {
+           return affected.hosts.contains(host_of(target.host));
+         }));
+    if (!concerned) return;
     const ipc::Reach r =
         reach(*t, name, *probe, static_cast<std::uint32_t>(workers_.size()), handshakes_);
-    const std::string state = codec::encode(r);
-    if (told_reach_[name] == state) return;
-    if (!server) return;
-    told_reach_[name] = state;
+    std::string state = codec::encode(r);
+    std::string& told = told_reach_[name];
+    if (told == state) return;
+    told = std::move(state);
     server->send_state(name, r);
   });
 }
@@ -256,7 +323,7 @@ void Engine::on_cert(const ipc::Cert& cert) {
   ++next->version;
   tables_ = next;
   hold(cert.identity);
-  publish(tables_, [this] { evaluate_probes(); });
+  publish(tables_, [this] { evaluate_probes({.all = true}); });
 }
 
 /// Makes the leaf usable: tables_ is still private to the main loop when this is called.
@@ -300,6 +367,20 @@ Result<void> Engine::on_listener(const ipc::Listener& l, Fd fd) {
     info.kind = ListenerInfo::Kind::RouterHttps;
   } else if (l.purpose == "router-http") {
     info.kind = ListenerInfo::Kind::RouterHttp;
+  } else if (l.purpose.starts_with("node-port:")) {
+    info.kind = ListenerInfo::Kind::NodePort;
+    const auto colon = l.purpose.rfind(':');
+    info.service = l.purpose.substr(10, colon - 10);
+    int port = 0;
+    for (const char c : std::string_view(l.purpose).substr(colon + 1)) {
+      if (c < '0' || c > '9' || port > 65'535) port = 1 << 20;
+      if (port <= 65'535) port = port * 10 + (c - '0');
+    }
+    if (colon < 10 || port <= 0 || port > 65'535) {
+      return Error(Code::InvalidArgument,
+                   "listener purpose " + l.purpose + " is not node-port:NAMESPACE/NAME:PORT");
+    }
+    info.port = static_cast<std::uint16_t>(port);
   } else {
     return Error(Code::Unsupported, "listener purpose " + l.purpose + " is not supported yet");
   }
@@ -453,6 +534,20 @@ void Engine::on_server(ipc::Received m) {
       if (cert) on_cert(*cert);
       return;
     }
+    case ipc::MessageType::Metrics: {
+      const auto call = m.as<ipc::Metrics>();
+      auto* server = hooks_.server();
+      if (!call || !server) return;
+      auto text = memory_file(metrics_text());
+      if (!text) {
+        KNIT_LOG(Warn, "metrics cannot be handed over", KV("error", text.error()));
+        return;
+      }
+      std::vector<Fd> fds;
+      fds.push_back(std::move(*text));
+      server->send(ipc::MetricsReply{call->call}, std::move(fds));
+      return;
+    }
     default:
       return;
   }
@@ -464,7 +559,7 @@ void Engine::on_server_connected() {
   }
   told_reach_.clear();
   told_hash_.clear();
-  evaluate_probes();
+  evaluate_probes({.all = true});
   for (const auto& gate : shared_.gates()) {
     if (gate->waiting().count > 0) send_demand(gate->name());
   }
@@ -503,8 +598,10 @@ void Engine::tick() {
     const std::string hash = r ? r->sks_hash : "";
     const auto told = told_hash_.find(gate->name());
     const bool news = told == told_hash_.end() || told->second != hash;
-    if (!report.traffic && !news) continue;
     if (!server) continue;
+    if (gate->waiting().count > 0 || demanded_.contains(gate->name())) send_demand(gate->name());
+    // An idle revision with pods reports zeros: only they let the autoscaler go to zero.
+    if (!report.traffic && !news && !gate->has_pod()) continue;
     told_hash_[gate->name()] = hash;
     ipc::RevisionStat s;
     s.revision = gate->name();
@@ -514,7 +611,6 @@ void Engine::tick() {
     s.sks_hash = hash;
     s.pods = report.pods;
     stats.revisions.push_back(std::move(s));
-    if (gate->waiting().count > 0 || demanded_.contains(gate->name())) send_demand(gate->name());
   }
   for (auto& slot : workers_) slot.worker->metrics().take_egress_refused(stats.egress_refused);
   if (server && (!stats.revisions.empty() || !stats.egress_refused.empty())) {

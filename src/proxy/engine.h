@@ -83,7 +83,12 @@ class Engine {
   void send_want(const std::string& uid);
   void attach_revision(const std::string& uid);
   void send_demand(const std::string& revision);
-  void evaluate_probes();
+  struct Affected {
+    bool all = false;
+    std::set<std::string> names, namespaces, hosts;
+  };
+  static void affected_by(const Tables& t, const pc::Ref& ref, Affected& out);
+  void evaluate_probes(const Affected& affected);
   void tick();
   void drained();
 

@@ -36,6 +36,7 @@ struct Decision {
   std::string route_name;
   std::vector<std::pair<std::string, std::string>> set_headers;  // SET semantics, last wins
   std::string xfcc;                                              // elements, oldest caller first
+  const pc::Route* route = nullptr;                              // that was followed, for probes
   bool edge = false;           // entered from outside the mesh: x-forwarded-*, new x-request-id
   bool mesh_response = false;  // server: istio-envoy and the like
   bool mtls = false;           // the last hop verified an identity

@@ -65,6 +65,11 @@ RevisionGate::Admission RevisionGate::acquire(Instant now, std::string_view pin,
     }
     std::size_t same_pin = 0;
     if (!pin.empty()) {
+      const auto pod = pods_.find(pin);
+      if (pod == pods_.end() || pod->second.gone) {
+        --arrivals_;
+        return {Admit::Full, {}, 0};
+      }
       same_pin = static_cast<std::size_t>(std::count_if(
           queue_.begin(), queue_.end(), [&](const Waiter& w) { return w.pin == pin; }));
     }
@@ -170,6 +175,17 @@ void RevisionGate::remove_pod(Instant now, std::string_view uid) {
     }
   }
   for (auto& resume : refused) resume({});
+}
+
+void RevisionGate::close(Instant now) {
+  std::list<Waiter> refused;
+  {
+    const std::lock_guard lock(mutex_);
+    advance(now);
+    refused.swap(queue_);
+    total_.value -= static_cast<std::uint32_t>(refused.size());
+  }
+  for (auto& w : refused) w.resume({});
 }
 
 RevisionGate::Report RevisionGate::cut(Instant now) {

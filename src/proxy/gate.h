@@ -47,6 +47,8 @@ class RevisionGate {
   void configure(Instant now, const proxy_config::Revision& revision);
   void set_pod(Instant now, std::string_view uid, bool usable);
   void remove_pod(Instant now, std::string_view uid);
+  /// The revision is gone: whoever waits is refused.
+  void close(Instant now);
 
   struct Report {
     double average_concurrency = 0, requests_per_second = 0;

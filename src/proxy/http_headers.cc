@@ -84,8 +84,8 @@ void write_upstream_head(std::string& out, const HeadInputs& in) {
   const HttpContext& c = *in.context;
   const Decision& d = *in.decision;
   http::h1::write_request_line(out, head.method, head.path.empty() ? "/" : head.path);
-  http::h1::write_field(out, "Host",
-                        d.rewrite_authority.empty() ? head.authority : d.rewrite_authority);
+  std::string_view host = d.rewrite_authority.empty() ? head.authority : d.rewrite_authority;
+  http::h1::write_field(out, "Host", host.empty() ? std::string_view(d.ip) : host);  // HTTP/1.0
   std::string_view xff, xfp, xfh;
   bool forwarded = false;
   for (const Field& f : head.fields) {

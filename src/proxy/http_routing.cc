@@ -94,6 +94,7 @@ struct Walk {
 
   Decision follow(const RoutePick& pick) {
     const pc::Route& route = *pick.route;
+    d.route = pick.route;
     set(route.set_headers);
     if (route.timeout.count() > 0) d.timeout = route.timeout;
     if (!route.rewrite_authority.empty()) d.rewrite_authority = route.rewrite_authority;

@@ -46,6 +46,18 @@ struct Probing {
   HandshakeCache& handshakes;
 
   const std::string_view kOverride = "override";
+  const pc::Route* route = nullptr;  // that the last walk followed
+
+  /// The first number that picks the destination after the one that `at` picked; 0: no more.
+  std::uint64_t next_destination(std::uint64_t at) const {
+    std::uint64_t sum = 0;
+    if (!route) return 0;
+    for (const auto& d : route->destinations) {
+      sum += d.weight;
+      if (d.weight > 0 && sum > at && &d != &route->destinations.back()) return sum;
+    }
+    return 0;
+  }
 
   /// Walks from a gateway's listener. Empty: arrived.
   std::string gateway(const std::string& uid, const pc::Gateway& g, std::string_view name,
@@ -102,17 +114,18 @@ struct Probing {
                         [this](std::string_view name) -> const std::string_view* {
                           return name == "k-network-hash" ? &kOverride : nullptr;
                         }};
-    // Every destination of the route must lead to its revision.
-    const std::string first = one(c, q, 0);
-    if (!first.empty()) return first;
-    for (std::uint64_t i = 1; i < 100; i += 7) {
-      if (std::string s = one(c, q, i); !s.empty()) return s;
-    }
+    // Every destination of the route must lead to its revision: each weight's range in turn.
+    std::uint64_t at = 0;
+    do {
+      Decision d = route_request(t, c, q, at);
+      if (std::string s = judge(std::move(d)); !s.empty()) return s;
+      at = next_destination(at);
+    } while (at != 0);
     return {};
   }
 
-  std::string one(const HttpContext& c, const RequestView& q, std::uint64_t random) {
-    Decision d = route_request(t, c, q, random);
+  std::string judge(Decision d) {
+    route = d.route;
     if (d.kind == Decision::Kind::Reply) {
       std::string s = "answers " + std::to_string(d.status) + " (" + d.details + ")";
       if (!d.service.empty()) s += " on the way to Service " + d.service;

@@ -133,6 +133,9 @@ void Worker::accept_some(const std::string& key) {
       case ListenerInfo::Kind::RouterHttp:
         enter_router_http(std::move(conn), std::move(caller));
         break;
+      case ListenerInfo::Kind::NodePort:
+        enter_node_port(std::move(conn), std::move(caller), l->info.service, l->info.port);
+        break;
       case ListenerInfo::Kind::HostCapture:
       case ListenerInfo::Kind::PodCapture:
         enter_captured(std::move(conn), std::move(caller), ip, port);

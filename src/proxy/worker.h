@@ -16,8 +16,16 @@
 namespace knit::proxy {
 
 struct ListenerInfo {
-  enum class Kind { RouterHttps, RouterHttp, HostCapture, PodCapture } kind = Kind::HostCapture;
-  std::string uid;  // PodCapture: the pod
+  enum class Kind {
+    RouterHttps,
+    RouterHttp,
+    HostCapture,
+    PodCapture,
+    NodePort
+  } kind = Kind::HostCapture;
+  std::string uid;         // PodCapture: the pod
+  std::string service;     // NodePort: "ns/name"
+  std::uint16_t port = 0;  // NodePort: the Service's port
 };
 
 class DnsSocket;
@@ -58,6 +66,8 @@ class Worker {
   void enter_router_http(std::unique_ptr<Conn> conn, Caller caller);
   void enter_captured(std::unique_ptr<Conn> conn, Caller caller, const std::string& ip,
                       std::uint16_t port);
+  void enter_node_port(std::unique_ptr<Conn> conn, Caller caller, const std::string& service,
+                       std::uint16_t port);
   void enter_backend(std::unique_ptr<Conn> conn, Caller caller, const pc::Backend& backend);
   void enter_gateway(std::unique_ptr<Conn> conn, Caller caller, const std::string& uid,
                      std::uint16_t port);
