@@ -228,7 +228,7 @@ TEST(Table, Rows) {
        R"({"metadata":{"name":"v"},"spec":{"hosts":["a","b"],"gateways":["g"]}})",
        R"(["v","[\"g\"]","[\"a\",\"b\"]",null])"},
       {"roll", "maistra.io/v1", "ServiceMeshMemberRoll",
-       R"({"metadata":{"name":"default"},"spec":{"members":["a"]},"status":{"annotations":
+       R"({"metadata":{"name":"default"},"status":{"members":["a"],"annotations":
         {"configuredMemberCount":"1/1"},"conditions":[{"type":"Ready","reason":"Configured"}]}})",
        R"(["default","1/1","Configured",null,"[\"a\"]"])"},
       {"route", "route.openshift.io/v1", "Route",

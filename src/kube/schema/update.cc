@@ -40,9 +40,10 @@ const Json* at_path(const Json& object, std::string_view path) {
 }  // namespace
 
 bool has_generation(const Kind& kind) {
-  return kind.stored && (kind.custom || kind.message->find("spec") != nullptr) &&
-         kind.kind != "Namespace" && kind.kind != "Node" && kind.kind != "ServiceAccount" &&
-         kind.kind != "Lease" && kind.kind != "Service";
+  if (!kind.stored) return false;
+  if (kind.custom) return true;
+  if (kind.group.empty()) return kind.kind == "Pod";
+  return kind.message->find("spec") != nullptr && kind.kind != "Lease";
 }
 
 void prepare_create(const Kind& kind, Json& object) {
