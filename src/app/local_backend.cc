@@ -1,6 +1,7 @@
 #include "app/local_backend.h"
 
 #include "base/log.h"
+#include "kube/resources.h"
 
 namespace knit::app {
 namespace {
@@ -19,14 +20,6 @@ class WorldReader final : public apiserver::ObjectReader {
   const reconcile::World& world_;
 };
 }  // namespace
-
-std::vector<kube::ObjectPtr> StoreWorld::dependents(std::string_view uid) const {
-  std::vector<kube::ObjectPtr> out;
-  for (const auto resource : snapshot_.resources()) {
-    for (auto& object : snapshot_.owned(resource, {}, uid)) out.push_back(std::move(object));
-  }
-  return out;
-}
 
 LocalBackend::LocalBackend(io::Loop& loop, store::Store& store,
                            const apiserver::Registry& registry, std::string user)
@@ -51,9 +44,16 @@ Result<reconcile::Effect> LocalBackend::stage(const reconcile::World& seen,
       break;
     case Op::Delete:
       w.op = apiserver::Write::Op::Delete;
+      // No propagation: one that a user asked for (a finalizer) stays.
       w.remove.uid = write.uid;
-      w.remove.propagation = "Background";
+      if (write.grace >= 0) w.remove.grace = write.grace;
+      if (!seen.has(write.key)) return reconcile::Effect{};
       break;
+  }
+  // A namespace's spec.finalizers change through its subresource only.
+  if (write.op == Op::Merge && write.key.resource == kube::res::namespaces() &&
+      json::find(write.body, {"spec", "finalizers"}) != nullptr) {
+    w.subresource = "finalize";
   }
   apiserver::WriteOptions options;
   options.user = {user_, {}, {"system:masters", "system:authenticated"}, {}};

@@ -27,7 +27,10 @@ class StoreWorld final : public reconcile::World {
     return snapshot_.owned(resource, ns, uid);
   }
   std::vector<kube::Resource> resources() const override { return snapshot_.resources(); }
-  std::vector<kube::ObjectPtr> dependents(std::string_view uid) const override;
+  kube::ObjectPtr by_uid(std::string_view uid) const override { return snapshot_.by_uid(uid); }
+  std::vector<kube::ObjectPtr> dependents(std::string_view uid) const override {
+    return snapshot_.dependents(uid);
+  }
   Json signal(reconcile::Signal kind, const kube::Key& key) const override {
     return signals_.get(kind, key);
   }
