@@ -41,7 +41,8 @@ class ApiServer {
 /// What every installation starts with: namespaces and the CustomResourceDefinition objects of the
 /// built-in kinds. Writes nothing that is there already.
 io::Task<Result<void>> bootstrap(Api& api, std::vector<std::string> namespaces, WallTime now);
-inline const std::vector<std::string> kFirstNamespaces = {"default", "kube-system", "kube-public",
-                                                          "kube-node-lease"};
+inline const std::vector<std::string> kFirstNamespaces = {
+    "default",      "kube-system",     "kube-public",     "kube-node-lease",
+    "istio-system", "knative-serving", "knative-eventing"};
 
 }  // namespace knit::apiserver
