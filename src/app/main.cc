@@ -1,7 +1,9 @@
 // The `knit` executable.
+#include <unistd.h>
+
 #include "app/commands.h"
 
-extern char** environ;
+
 
 int main(int argc, char** argv) {
   std::map<std::string, std::string> environment;

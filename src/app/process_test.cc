@@ -86,8 +86,7 @@ TEST(Confine, TheNodeStillRunsContainers) {
 TEST(EnterProcess, OnlyUnderTheSupervisor) {
   const auto context = enter_process(ipc::Process::Proxy);
   ASSERT_FALSE(context);
-  EXPECT_EQ(context.error().message(),
-            "`knit proxy` is started by the supervisor: use `knit up`");
+  EXPECT_EQ(context.error().message(), "`knit proxy` is started by the supervisor: use `knit up`");
 }
 
 TEST(Commands, AllHaveNamesHelpAndAction) {

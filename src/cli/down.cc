@@ -54,7 +54,8 @@ Result<void> clean_node(const Invocation& in, const std::string& settings) {
   int status = 0;
   if (pid < 0 || waitpid(pid, &status, 0) != pid) return errno_error("knit node --cleanup", errno);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    return Error(Code::Internal, "knit node --cleanup failed: links, mounts or cgroups may be left");
+    return Error(Code::Internal,
+                 "knit node --cleanup failed: links, mounts or cgroups may be left");
   }
   return {};
 }
@@ -84,7 +85,8 @@ Result<int> down(const Invocation& in) {
   if (geteuid() != 0) return Error(Code::PermissionDenied, "knit down needs root");
   KNIT_TRY(Settings s, settings_of(in));
   // The running Knit knows its data directory; the flag is for one that is not running.
-  if (const auto owner = read_file(s.run + "/owner"); owner && in.sources.flags.count("data") == 0) {
+  if (const auto owner = read_file(s.run + "/owner");
+      owner && in.sources.flags.count("data") == 0) {
     s.data = *owner;
   }
   const std::string file = s.data + kSettingsFile;

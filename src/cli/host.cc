@@ -25,8 +25,8 @@
 
 namespace knit::cli {
 namespace {
-constexpr const char* kPath[] = {"/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/",
-                                 "/usr/local/sbin/", "/usr/local/bin/"};
+constexpr const char* kPath[] = {"/usr/sbin/", "/usr/bin/",        "/sbin/",
+                                 "/bin/",      "/usr/local/sbin/", "/usr/local/bin/"};
 
 std::string find_program(const std::string& name) {
   for (const char* dir : kPath) {
@@ -87,8 +87,8 @@ Result<std::string> run_program(const std::vector<std::string>& argv) {
   args.push_back(nullptr);
   const char* env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", nullptr};
   pid_t pid = 0;
-  const int r = posix_spawn(&pid, path.c_str(), &actions, nullptr, args.data(),
-                            const_cast<char**>(env));
+  const int r =
+      posix_spawn(&pid, path.c_str(), &actions, nullptr, args.data(), const_cast<char**>(env));
   posix_spawn_file_actions_destroy(&actions);
   if (r != 0) return errno_error(path, r);
   out_write.reset();
@@ -124,8 +124,10 @@ Result<Fd> claim_pod_range(const std::string& cidr) {
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&at), size) != 0) {
     if (errno != EADDRINUSE) return errno_error("claim the pod range", errno);
-    return Error(Code::AlreadyExists, "pod range " + cidr + " is in use by another running Knit "
-                 "on this host: stop it (knit down), or give another --pod-cidr");
+    return Error(Code::AlreadyExists,
+                 "pod range " + cidr +
+                     " is in use by another running Knit "
+                     "on this host: stop it (knit down), or give another --pod-cidr");
   }
   return fd;
 }
@@ -158,7 +160,8 @@ Result<std::optional<std::string>> foreign_route(const std::vector<std::string>&
       if (!route) continue;
       for (std::size_t i = 0; i < wanted.size(); ++i) {
         if (overlap(*route, wanted[i]) && route->prefix >= wanted[i].prefix) {
-          return std::optional<std::string>(ranges[i] + ": the host has the route \"" + line + "\"");
+          return std::optional<std::string>(ranges[i] + ": the host has the route \"" + line +
+                                            "\"");
         }
       }
     }
@@ -234,11 +237,10 @@ SupervisorState parse_state(std::string_view text) {
     if (f.size() == 4 && f[0] == "port") {
       out.ports.push_back({f[1], f[2], static_cast<std::uint16_t>(std::atoi(f[3].c_str()))});
     } else if (f.size() >= 7) {
-      out.processes.push_back({f[0], std::atoi(f[1].c_str()),
-                               std::strtoull(f[2].c_str(), nullptr, 10),
-                               WallTime{std::strtoll(f[3].c_str(), nullptr, 10)},
-                               static_cast<unsigned>(std::strtoul(f[4].c_str(), nullptr, 10)), f[5],
-                               f[6]});
+      out.processes.push_back(
+          {f[0], std::atoi(f[1].c_str()), std::strtoull(f[2].c_str(), nullptr, 10),
+           WallTime{std::strtoll(f[3].c_str(), nullptr, 10)},
+           static_cast<unsigned>(std::strtoul(f[4].c_str(), nullptr, 10)), f[5], f[6]});
     }
   }
   return out;

@@ -56,6 +56,7 @@ void add_settings(CLI::App& app, const Command& c, Slot& slot) {
     const std::string value = value_text(Settings(), row);
     app.add_option(std::string("--") + row.name, slot.settings[row.name],
                    row.help + (value.empty() ? std::string() : " [" + value + "]"))
+        ->take_last()
         ->group("Settings");
   }
 }
@@ -160,7 +161,8 @@ int run_command_line(int argc, const char* const* argv,
       for (int i = 1; i < argc; ++i) extras.emplace_back(argv[i]);
     }
     const std::string hint = misspelt(extras, chosen, commands);
-    const std::string usage = chosen == nullptr ? "knit --help" : "knit " + chosen->name + " --help";
+    const std::string usage =
+        chosen == nullptr ? "knit --help" : "knit " + chosen->name + " --help";
     return fail((hint.empty() ? std::string(e.what()) : hint) + "\nSee `" + usage + "`.", 64);
   }
   find_chosen();

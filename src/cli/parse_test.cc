@@ -9,8 +9,8 @@ struct ParseTest : testing::Test {
   int run(std::vector<const char*> words) {
     words.insert(words.begin(), "knit");
     testing::internal::CaptureStderr();
-    const int status = run_command_line(static_cast<int>(words.size()), words.data(), environment,
-                                        commands);
+    const int status =
+        run_command_line(static_cast<int>(words.size()), words.data(), environment, commands);
     error = testing::internal::GetCapturedStderr();
     return status;
   }
@@ -42,8 +42,8 @@ TEST_F(ParseTest, RunsTheCommandWithItsFlagsAndSettings) {
   EXPECT_EQ(ran, "up");
   EXPECT_TRUE(got.has("foreground"));
   EXPECT_EQ(got.text("name"), "joe");
-  EXPECT_EQ(got.sources.flags, (std::map<std::string, std::string>{{"data", "/x"},
-                                                                   {"api-port", "7000"}}));
+  EXPECT_EQ(got.sources.flags,
+            (std::map<std::string, std::string>{{"data", "/x"}, {"api-port", "7000"}}));
   EXPECT_EQ(settings_of(got)->api_port, 7000);
   EXPECT_EQ(run({"up"}), 0);
   EXPECT_FALSE(got.has("foreground"));
@@ -65,8 +65,8 @@ TEST_F(ParseTest, SuggestsWhatWasMeant) {
   EXPECT_EQ(run({"upp"}), 64);
   EXPECT_NE(error.find("unknown command upp, did you mean up?"), std::string::npos) << error;
   EXPECT_EQ(run({"up", "--api-prot", "1"}), 64);
-  EXPECT_NE(error.find("unknown argument --api-prot, did you mean --api-port?"),
-            std::string::npos) << error;
+  EXPECT_NE(error.find("unknown argument --api-prot, did you mean --api-port?"), std::string::npos)
+      << error;
 }
 
 TEST_F(ParseTest, ANamedConfigFileMustExist) {

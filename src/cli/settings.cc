@@ -40,7 +40,7 @@ Result<void> set(Settings& s, const Setting& row, const std::string& text,
       for (const auto& o : row.one_of) all += (all.empty() ? "" : ", ") + o;
       return invalid(where + ": " + row.name + " is \"" + text + "\", must be one of " + all);
     }
-    s.**text_field = text;
+    s.** text_field = text;
     return {};
   }
   char* end = nullptr;
@@ -108,10 +108,25 @@ const std::vector<Setting>& setting_table() {
       {"data", &S::data, 0, 0, {}, "directory of store, keys, images and logs"},
       {"run", &S::run, 0, 0, {}, "directory of sockets and state while Knit runs"},
       {"node-name", &S::node_name, 0, 0, {}, "name of the one Node"},
-      {"host-ip", &S::host_ip, 0, 0, {}, "status.hostIP of pods (default: first address that is not loopback)"},
+      {"host-ip",
+       &S::host_ip,
+       0,
+       0,
+       {},
+       "status.hostIP of pods (default: first address that is not loopback)"},
       {"api-address", &S::api_address, 0, 0, {}, "address the API listens on"},
-      {"api-port", &S::api_port, 1, 65535, {}, "port of the API; the next free one when it is taken"},
-      {"apps-domain", &S::apps_domain, 0, 0, {}, "domain of Routes, as in ingresses.config.openshift.io/cluster"},
+      {"api-port",
+       &S::api_port,
+       1,
+       65535,
+       {},
+       "port of the API; the next free one when it is taken"},
+      {"apps-domain",
+       &S::apps_domain,
+       0,
+       0,
+       {},
+       "domain of Routes, as in ingresses.config.openshift.io/cluster"},
       {"pod-cidr", &S::pod_cidr, 0, 0, {}, "addresses of pods"},
       {"service-cidr", &S::service_cidr, 0, 0, {}, "addresses of Services"},
       {"dns-ip", &S::dns_ip, 0, 0, {}, "the cluster's resolver, inside service-cidr"},
@@ -119,13 +134,38 @@ const std::vector<Setting>& setting_table() {
       {"service-cidr6", &S::service_cidr6, 0, 0, {}, "IPv6 addresses of Services"},
       {"router-address", &S::router_address, 0, 0, {}, "host address of the router's ports"},
       {"router-https-port", &S::router_https_port, 1, 65535, {}, "host port of the router for TLS"},
-      {"router-http-port", &S::router_http_port, 1, 65535, {}, "host port of the router for plain HTTP"},
-      {"router-https-fallback", &S::router_https_fallback, 1, 65535, {}, "used when router-https-port is taken"},
-      {"router-http-fallback", &S::router_http_fallback, 1, 65535, {}, "used when router-http-port is taken"},
+      {"router-http-port",
+       &S::router_http_port,
+       1,
+       65535,
+       {},
+       "host port of the router for plain HTTP"},
+      {"router-https-fallback",
+       &S::router_https_fallback,
+       1,
+       65535,
+       {},
+       "used when router-https-port is taken"},
+      {"router-http-fallback",
+       &S::router_http_fallback,
+       1,
+       65535,
+       {},
+       "used when router-http-port is taken"},
       {"node-port-first", &S::node_port_first, 1, 65535, {}, "first port of NodePort Services"},
       {"node-port-last", &S::node_port_last, 1, 65535, {}, "last port of NodePort Services"},
-      {"egress-allow", &S::egress_allow, 0, 0, {}, "host-side destinations that pods may reach: address or CIDR[:port], ..."},
-      {"compatibility", &S::compatibility, 0, 0, {"knit", "upstream"}, "upstream: refuse and decide exactly as upstream does"},
+      {"egress-allow",
+       &S::egress_allow,
+       0,
+       0,
+       {},
+       "host-side destinations that pods may reach: address or CIDR[:port], ..."},
+      {"compatibility",
+       &S::compatibility,
+       0,
+       0,
+       {"knit", "upstream"},
+       "upstream: refuse and decide exactly as upstream does"},
       {"log-level", &S::log_level, 0, 0, {"debug", "info", "warn", "error"}, "what is logged"},
       {"workers", &S::workers, 0, 256, {}, "event loops of the proxy; 0: one per core"},
   };
@@ -215,7 +255,8 @@ Result<Cidr> parse_cidr(std::string_view text) {
     const std::string digits(text.substr(slash + 1));
     char* end = nullptr;
     const long v = std::strtol(digits.c_str(), &end, 10);
-    if (digits.empty() || digits.size() > 3 || *end != '\0' || v < 0 || v > static_cast<long>(bits)) {
+    if (digits.empty() || digits.size() > 3 || *end != '\0' || v < 0 ||
+        v > static_cast<long>(bits)) {
       return invalid("\"" + std::string(text) + "\" has no valid prefix length");
     }
     out.prefix = static_cast<unsigned>(v);
@@ -236,7 +277,8 @@ Result<void> validate(const Settings& s) {
   for (const auto& [name, path] : {std::pair("data", &s.data), std::pair("run", &s.run)}) {
     if (path->empty() || path->front() != '/' || *path == "/" || path->size() > 80 ||
         path->find("..") != std::string::npos) {
-      return invalid(std::string(name) + " is \"" + *path + "\", must be an absolute path of a "
+      return invalid(std::string(name) + " is \"" + *path +
+                     "\", must be an absolute path of a "
                      "directory of its own, at most 80 characters");
     }
   }
@@ -273,8 +315,8 @@ Result<void> validate(const Settings& s) {
     return invalid("dns-ip \"" + s.dns_ip + "\" is no address inside service-cidr " +
                    s.service_cidr);
   }
-  for (const auto& [name, text] : {std::pair("api-address", &s.api_address),
-                                   std::pair("router-address", &s.router_address)}) {
+  for (const auto& [name, text] :
+       {std::pair("api-address", &s.api_address), std::pair("router-address", &s.router_address)}) {
     const auto a = parse_cidr(*text);
     if (!a || text->find('/') != std::string::npos) {
       return invalid(std::string(name) + " \"" + *text + "\" is no IP address");

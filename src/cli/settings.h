@@ -18,7 +18,7 @@ struct Settings {
   std::string data = "/var/lib/knit";  // store, keys, images, logs
   std::string run = "/run/knit";       // sockets and state of the running Knit
   std::string node_name = "knit";
-  std::string host_ip;                 // `knit up` fills it
+  std::string host_ip;  // `knit up` fills it
   std::string api_address = "127.0.0.1";
   std::uint16_t api_port = 6443;
   std::string apps_domain = "apps.knit.localhost";
@@ -39,14 +39,35 @@ struct Settings {
   std::uint16_t api_port_asked = 6443;
   std::uint32_t server_uid = 0, server_gid = 0, proxy_uid = 0, proxy_gid = 0;
 
-  template <class V, class S> static void fields(V& v, S& s) {
-    v(1, s.data); v(2, s.run); v(3, s.node_name); v(4, s.host_ip); v(5, s.api_address);
-    v(6, s.api_port); v(7, s.apps_domain); v(8, s.pod_cidr); v(9, s.service_cidr); v(10, s.dns_ip);
-    v(11, s.pod_cidr6); v(12, s.service_cidr6); v(13, s.router_address);
-    v(14, s.router_https_port); v(15, s.router_http_port); v(16, s.router_https_fallback);
-    v(17, s.router_http_fallback); v(18, s.node_port_first); v(19, s.node_port_last);
-    v(20, s.egress_allow); v(21, s.compatibility); v(22, s.log_level); v(23, s.workers);
-    v(24, s.api_port_asked); v(25, s.server_uid); v(26, s.server_gid); v(27, s.proxy_uid);
+  template <class V, class S>
+  static void fields(V& v, S& s) {
+    v(1, s.data);
+    v(2, s.run);
+    v(3, s.node_name);
+    v(4, s.host_ip);
+    v(5, s.api_address);
+    v(6, s.api_port);
+    v(7, s.apps_domain);
+    v(8, s.pod_cidr);
+    v(9, s.service_cidr);
+    v(10, s.dns_ip);
+    v(11, s.pod_cidr6);
+    v(12, s.service_cidr6);
+    v(13, s.router_address);
+    v(14, s.router_https_port);
+    v(15, s.router_http_port);
+    v(16, s.router_https_fallback);
+    v(17, s.router_http_fallback);
+    v(18, s.node_port_first);
+    v(19, s.node_port_last);
+    v(20, s.egress_allow);
+    v(21, s.compatibility);
+    v(22, s.log_level);
+    v(23, s.workers);
+    v(24, s.api_port_asked);
+    v(25, s.server_uid);
+    v(26, s.server_gid);
+    v(27, s.proxy_uid);
     v(28, s.proxy_gid);
   }
 };
@@ -54,8 +75,8 @@ struct Settings {
 struct Setting {
   const char* name;  // flag --name, key `name:`, environment KNIT_NAME
   std::variant<std::string Settings::*, std::uint16_t Settings::*> field;
-  std::uint16_t min = 0, max = 0;      // numbers
-  std::vector<std::string> one_of;     // texts; empty: any
+  std::uint16_t min = 0, max = 0;   // numbers
+  std::vector<std::string> one_of;  // texts; empty: any
   const char* help;
 };
 const std::vector<Setting>& setting_table();

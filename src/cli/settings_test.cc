@@ -8,8 +8,9 @@ namespace {
 TEST(Settings, FlagsBeatEnvironmentBeatConfigBeatDefault) {
   Sources from{.flags = {{"node-name", "flag"}},
                .environment = {{"KNIT_NODE_NAME", "env"}, {"KNIT_API_PORT", "7443"}, {"PATH", "/"}},
-               .config = "# comment\nnode-name: file\napi-port: 8443\n"
-                         "apps-domain: \"apps.example.com\"\r\n\n",
+               .config =
+                   "# comment\nnode-name: file\napi-port: 8443\n"
+                   "apps-domain: \"apps.example.com\"\r\n\n",
                .config_path = "knit.conf"};
   const auto s = resolve(from);
   ASSERT_TRUE(s) << s.error().message();
@@ -51,10 +52,8 @@ TEST(Settings, RefusalsNameTheSettingThePlaceAndTheFix) {
        "pod-cidr6 \"10.0.0.0/16\" must be IPv6 with a prefix of 32..120 bits"},
       {{.flags = {{"dns-ip", "10.0.0.10"}}},
        "dns-ip \"10.0.0.10\" is no address inside service-cidr 172.30.0.0/16"},
-      {{.flags = {{"apps-domain", "Apps.example"}}},
-       "apps-domain \"Apps.example\" is no DNS name"},
-      {{.flags = {{"node-port-first", "40000"}}},
-       "node-port-first is greater than node-port-last"},
+      {{.flags = {{"apps-domain", "Apps.example"}}}, "apps-domain \"Apps.example\" is no DNS name"},
+      {{.flags = {{"node-port-first", "40000"}}}, "node-port-first is greater than node-port-last"},
   };
   for (const auto& row : rows) {
     const auto s = resolve(row.from);
@@ -68,7 +67,7 @@ TEST(Settings, EveryRowSetsPrintsAndTravels) {
     Settings s;
     const std::string before = value_text(s, row);
     if (const auto* text = std::get_if<std::string Settings::*>(&row.field)) {
-      s.**text = "changed";
+      s.** text = "changed";
     } else {
       s.*std::get<std::uint16_t Settings::*>(row.field) = 4711;
     }

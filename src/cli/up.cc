@@ -62,25 +62,31 @@ Result<std::string> check_machine() {
   return std::string(program_exists("crun") ? "crun" : "runc");
 }
 
+/// Locks the data directory for as long as the supervisor lives.
+Result<Fd> lock_data(const Settings& s) {
+  Fd lock(::open((s.data + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock) return errno_error(s.data + "/lock", errno);
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return Error(Code::AlreadyExists, "data directory " + s.data + " is in use by a running Knit");
+  }
+  return lock;
+}
+
 /// Refuses by name what another Knit (or a former one) holds.
 Result<Fd> claim(const Settings& s) {
   const Fd lock(::open((s.run + "/lock").c_str(), O_RDWR | O_CLOEXEC));
   if (lock && flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     const auto owner = read_file(s.run + "/owner");
-    return Error(Code::AlreadyExists,
-                 "Knit is already running with data directory " + owner.value_or("(unknown)") +
-                     " (run directory " + s.run + "): see `knit status`, stop it with `knit down`");
-  }
-  const Fd data(::open((s.data + "/lock").c_str(), O_RDWR | O_CLOEXEC));
-  if (data && flock(data.get(), LOCK_EX | LOCK_NB) != 0) {
-    return Error(Code::AlreadyExists, "data directory " + s.data + " is in use by a running Knit");
+    return Error(Code::AlreadyExists, "Knit is already running with data directory " +
+                                          owner.value_or("(unknown)") + " (run directory " + s.run +
+                                          "): see `knit status`, stop it with `knit down`");
   }
   KNIT_TRY(Fd guard, claim_pod_range(s.pod_cidr));
   KNIT_TRY(const auto route,
            foreign_route({s.pod_cidr, s.service_cidr, s.pod_cidr6, s.service_cidr6}));
   if (route) {
-    return Error(Code::AlreadyExists, "address range " + *route +
-                                          ": choose another with --pod-cidr or --service-cidr");
+    return Error(Code::AlreadyExists,
+                 "address range " + *route + ": choose another with --pod-cidr or --service-cidr");
   }
   return guard;
 }
@@ -173,7 +179,7 @@ struct Supervisor {
   Fd progress;
 };
 Result<Supervisor> start_supervisor(const ipc::LaunchPlan& plan, const Settings& s,
-                                    const std::string& path, Fd guard) {
+                                    const std::string& path, Fd guard, Fd data_lock) {
   KNIT_TRY(const Fd memfd, ipc::sealed_memfd("knit-plan", codec::encode(plan)));
   KNIT_TRY(auto ends, ipc::Link::pair());
   const int flags = fcntl(ends.first.get(), F_GETFL);
@@ -184,18 +190,19 @@ Result<Supervisor> start_supervisor(const ipc::LaunchPlan& plan, const Settings&
   const pid_t pid = fork();
   if (pid < 0) return errno_error("fork", errno);
   if (pid == 0) {
-    int high[4];
-    const int from[] = {memfd.get(), ends.second.get(), guard.get(), log_fd.get()};
-    for (int i = 0; i < 4; ++i) high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 20);
+    int high[5];
+    const int from[] = {memfd.get(), ends.second.get(), guard.get(), data_lock.get(), log_fd.get()};
+    for (int i = 0; i < 5; ++i) high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 20);
     dup2(high[0], ipc::kPlanFd);
     dup2(high[1], ipc::kProgressFd);
     dup2(high[2], ipc::kGuardFd);
+    dup2(high[3], ipc::kDataLockFd);
     if (plan.foreground) {
       setpgid(0, 0);  // Ctrl-C is for the command, which then asks for an ordered stop
     } else {
       setsid();
-      dup2(high[3], 1);
-      dup2(high[3], 2);
+      dup2(high[4], 1);
+      dup2(high[4], 2);
       const int null = ::open("/dev/null", O_RDONLY);
       dup2(null, 0);
     }
@@ -225,14 +232,15 @@ Result<void> watch_start(const Supervisor& u, Steps& steps) {
     const auto f = fields(*line);
     if (f.size() < 2) continue;
     if (f[1] == "up") return {};
-    if (f[1] == "ready" && f.size() >= 4) steps.done(f[2] + " ready" + (f[3].empty() ? "" : ": " + f[3]));
+    if (f[1] == "ready" && f.size() >= 4)
+      steps.done(f[2] + " ready" + (f[3].empty() ? "" : ": " + f[3]));
     if (f[1] == "bound" && f.size() >= 6) {
       steps.done(f[5].empty() ? f[2] + " listens at " + f[3]
                               : f[2] + ": " + f[3] + " " + f[5] + ", trying the next port");
     }
     if ((f[1] == "exited" || f[1] == "killed") && f.size() >= 4) {
       steps.done(f[2] + " " + f[1] + " (" + f[3] + "), started again");
-      if (++exits >= 10) return Error(Code::Unavailable, f[2] + " does not stay up");
+      if (++exits >= 8) return Error(Code::Unavailable, f[2] + " does not stay up");
     }
   }
   int status = 0;
@@ -274,7 +282,8 @@ void print_next(const Settings& s, const SupervisorState& state) {
   std::printf("%s", memory_table(state).c_str());
   std::printf("\nNext:\n  export KUBECONFIG=%s/admin.kubeconfig\n  kubectl get namespaces\n",
               s.data.c_str());
-  std::printf("  kubectl apply -f ...      # ServiceMeshControlPlane, KnativeServing, your Service\n");
+  std::printf(
+      "  kubectl apply -f ...      # ServiceMeshControlPlane, KnativeServing, your Service\n");
   std::printf("  knit status%s             # processes, memory, ports\n",
               s.run == Settings().run ? "" : (" --run " + s.run).c_str());
   std::printf("  knit down%s               # stop; --purge removes the data too\n",
@@ -286,7 +295,7 @@ volatile sig_atomic_t g_interrupted = 0;
 
 /// Stays until the supervisor ends or a signal asks for a stop.
 int stay(const Supervisor& u, Steps& steps) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) { g_interrupted = 1; };
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
@@ -323,6 +332,7 @@ Result<int> up(const Invocation& in) {
   KNIT_TRY(Fd guard, claim(s));
   steps.done("checks: root, " + engine + ", cgroup2, namespaces, address ranges");
   KNIT_TRY_VOID(make_dirs(s));
+  KNIT_TRY(Fd data_lock, lock_data(s));
   KNIT_TRY(const std::string made, make_users(s));
   if (!made.empty()) steps.done("system users made: " + made);
   for (const char* dir : {"/store", "/pki"}) {
@@ -340,14 +350,15 @@ Result<int> up(const Invocation& in) {
   if (access(path.c_str(), X_OK) != 0) {
     return Error(Code::NotFound, path + " is missing: it belongs beside " + in.executable);
   }
-  KNIT_TRY(const Supervisor u,
-           start_supervisor(launch_plan(s, in.executable, foreground), s, path, std::move(guard)));
+  KNIT_TRY(const Supervisor u, start_supervisor(launch_plan(s, in.executable, foreground), s, path,
+                                                std::move(guard), std::move(data_lock)));
   steps.done("supervisor started (pid " + std::to_string(u.pid) + ")");
   if (auto ready = watch_start(u, steps); !ready) {
     kill(u.pid, SIGTERM);
     const Instant deadline = monotonic_now() + 90s;
     while (read_packet(u.progress.get(), deadline)) {
     }
+    waitpid(u.pid, nullptr, 0);
     if (!foreground) print_tail(s.data + "/log/knit.log");
     return std::move(ready).error();
   }

@@ -18,10 +18,10 @@ class BootstrapImpl final : public Bootstrap {
       : loop_(loop), self_(self), handler_(std::move(handler)) {}
 
   void start(Fd fd) {
-    supervisor_ = Channel::create(
-        loop_, std::move(fd),
-        {.on_message = [this](Received r) { on_supervisor(std::move(r)); },
-         .on_closed = [this] { orphaned(); }});
+    supervisor_ =
+        Channel::create(loop_, std::move(fd),
+                        {.on_message = [this](Received r) { on_supervisor(std::move(r)); },
+                         .on_closed = [this] { orphaned(); }});
     supervisor_->send(Hello{.process = self_, .build = KNIT_BUILD, .pid = ::getpid()});
   }
   Channel& supervisor() override { return *supervisor_; }
@@ -39,11 +39,13 @@ class BootstrapImpl final : public Bootstrap {
 
   void on_supervisor(Received r) {
     switch (r.type) {
-      case MessageType::Kept: return on_kept(std::move(r));
+      case MessageType::Kept:
+        return on_kept(std::move(r));
       case MessageType::KeptEnd:
         if (handler_.on_kept_end) handler_.on_kept_end();
         return;
-      case MessageType::Peer: return on_peer(std::move(r));
+      case MessageType::Peer:
+        return on_peer(std::move(r));
       case MessageType::Stop:
         if (const auto stop = r.as<Stop>(); stop && handler_.on_stop) {
           handler_.on_stop(stop->deadline);
@@ -84,9 +86,8 @@ class BootstrapImpl final : public Bootstrap {
     const auto it = peers_.find(p);
     if (it == peers_.end() || it->second.generation != generation) return;
     // If the peer died, U starts it and sends Peer; if only the channel broke, U has to be told.
-    repairs_[p] = loop_.after(kRepairPause, [this, p, generation] {
-      supervisor_->send(Peer{p, generation});
-    });
+    repairs_[p] = loop_.after(kRepairPause,
+                              [this, p, generation] { supervisor_->send(Peer{p, generation}); });
   }
   void orphaned() {
     KNIT_LOG(Warn, "the supervisor is gone, leaving in 10 s");

@@ -14,9 +14,9 @@ struct BootstrapTest : testing::Test {
   void SetUp() override {
     auto pair = Link::pair();
     ASSERT_TRUE(pair);
-    up = Channel::create(loop, std::move(pair->first),
-                         {.on_message = [this](Received r) { got.push_back(std::move(r)); },
-                          .on_closed = {}});
+    up = Channel::create(
+        loop, std::move(pair->first),
+        {.on_message = [this](Received r) { got.push_back(std::move(r)); }, .on_closed = {}});
     auto made = Bootstrap::create(
         loop, std::move(pair->second), Process::Node,
         {.on_kept = [this](std::string key, Fd fd) { kept[key] = std::move(fd); },
@@ -41,9 +41,9 @@ struct BootstrapTest : testing::Test {
     std::vector<Fd> fds;
     fds.push_back(std::move(pair->first));
     up->send(Peer{p, generation}, std::move(fds));
-    return Channel::create(loop, std::move(pair->second),
-                           {.on_message = [this](Received r) { from_node.push_back(r.type); },
-                            .on_closed = {}});
+    return Channel::create(
+        loop, std::move(pair->second),
+        {.on_message = [this](Received r) { from_node.push_back(r.type); }, .on_closed = {}});
   }
   io::SimLoop loop;
   std::unique_ptr<Channel> up;
@@ -84,9 +84,9 @@ TEST_F(BootstrapTest, HandsOutKeptDescriptorsPeersAndStop) {
   up->send(Stop{3s});
   boot->peer(Process::Server)->send(Started{"u"});
   turn();
-  EXPECT_EQ(messages, (std::vector<std::pair<Process, MessageType>>{
-                          {Process::Supervisor, MessageType::Exit},
-                          {Process::Server, MessageType::Start}}));
+  EXPECT_EQ(messages,
+            (std::vector<std::pair<Process, MessageType>>{{Process::Supervisor, MessageType::Exit},
+                                                          {Process::Server, MessageType::Start}}));
   EXPECT_EQ(from_node, std::vector<MessageType>{MessageType::Started});
   EXPECT_EQ(stop, 3s);
 }
@@ -127,8 +127,8 @@ TEST_F(BootstrapTest, LeavesTenSecondsAfterTheSupervisor) {
 
 TEST(Bootstrap, RefusesWhatIsNoChannel) {
   io::SimLoop loop;
-  EXPECT_FALSE(Bootstrap::create(loop, Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)),
-                                 Process::Proxy, {}));
+  EXPECT_FALSE(
+      Bootstrap::create(loop, Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)), Process::Proxy, {}));
 }
 
 }  // namespace

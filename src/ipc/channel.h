@@ -42,8 +42,10 @@ class Channel {
   virtual void send_state_raw(MessageType type, std::string_view state_key, std::string body) = 0;
   /// Answers an acked message.
   void ack(const Received& r, std::string error = {}) { send(Acked{r.sequence, std::move(error)}); }
-  /// Runs `on_ack(error)` when the peer acknowledges `sequence`; "closed" if the channel ends first.
-  virtual void when_acked(std::uint64_t sequence, std::function<void(std::string error)> on_ack) = 0;
+  /// Runs `on_ack(error)` when the peer acknowledges `sequence`; "closed" if the channel ends
+  /// first.
+  virtual void when_acked(std::uint64_t sequence,
+                          std::function<void(std::string error)> on_ack) = 0;
   virtual bool closed() const = 0;
   /// Frames of unknown types that were skipped.
   virtual std::uint64_t skipped() const { return 0; }
@@ -58,8 +60,9 @@ class Channel {
 };
 
 /// A connected in-memory pair for simulated time (descriptors are passed as they are).
-std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>> memory_channels(
-    io::Loop& loop, Channel::Handler a, Channel::Handler b);
+std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>> memory_channels(io::Loop& loop,
+                                                                              Channel::Handler a,
+                                                                              Channel::Handler b);
 
 /// What every process but U does first: takes its channel to U (descriptor 3), says Hello, receives
 /// Kept … End, then Peer messages. Keeps one Channel per peer and re-creates it on Peer.
@@ -70,7 +73,8 @@ class Bootstrap {
     std::function<void()> on_kept_end;
     /// A (new) channel to `peer` is usable: resync.
     std::function<void(Process peer, std::uint64_t generation)> on_peer;
-    std::function<void(Process peer, Received)> on_message;  // also U's own (Bound, Exit, Listener…)
+    std::function<void(Process peer, Received)>
+        on_message;  // also U's own (Bound, Exit, Listener…)
     std::function<void(Duration deadline)> on_stop;
     /// U is gone; this process exits in 10 s. Pods stay: this is no Stop. May be empty.
     std::function<void()> on_orphaned;

@@ -44,7 +44,7 @@ class ChannelTest : public testing::TestWithParam<bool> {
 
 TEST_P(ChannelTest, CarriesMessagesInOrderWithDescriptors) {
   Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  struct stat want {};
+  struct stat want{};
   ASSERT_EQ(fstat(null.get(), &want), 0);
   std::vector<Fd> fds;
   fds.push_back(std::move(null));
@@ -54,7 +54,7 @@ TEST_P(ChannelTest, CarriesMessagesInOrderWithDescriptors) {
   ASSERT_EQ(b.got.size(), 2u);
   EXPECT_EQ(b.got[0].as<Put>()->key, "node/x");
   ASSERT_EQ(b.got[0].fds.size(), 1u);
-  struct stat have {};
+  struct stat have{};
   ASSERT_EQ(fstat(b.got[0].fds[0].get(), &have), 0);
   EXPECT_EQ(have.st_rdev, want.st_rdev);
   EXPECT_EQ(b.got[1].type, MessageType::Drop);
@@ -128,10 +128,11 @@ TEST_P(ChannelTest, ClosesWhenAPeerReadsNothing) {
 TEST_P(ChannelTest, AHandlerMayDestroyTheChannel) {
   End c;
   std::unique_ptr<Channel> other;
-  Channel::Handler h{.on_message = [&](Received r) {
-                       c.got.push_back(std::move(r));
-                       c.channel.reset();
-                     },
+  Channel::Handler h{.on_message =
+                         [&](Received r) {
+                           c.got.push_back(std::move(r));
+                           c.channel.reset();
+                         },
                      .on_closed = [&] { ++c.closed; }};
   if (GetParam()) {
     auto pair = Link::pair();

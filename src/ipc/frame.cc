@@ -82,7 +82,7 @@ Result<Fd> sealed_memfd(const char* name, std::string_view bytes) {
 Result<std::string> read_sealed(int fd, std::size_t max) {
   const int seals = fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & kSeals) != kSeals) return malformed("descriptor is no sealed memfd");
-  struct stat st {};
+  struct stat st{};
   if (fstat(fd, &st) != 0) return errno_error("fstat memfd", errno);
   const auto size = static_cast<std::size_t>(st.st_size);
   if (st.st_size < 0 || size > max) return malformed("sealed memfd is too large");

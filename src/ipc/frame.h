@@ -17,9 +17,9 @@
 namespace knit::ipc {
 
 inline constexpr std::size_t kHeaderSize = 16;
-inline constexpr std::size_t kMaxInline = 64 << 10;      // larger bodies travel in a memfd
-inline constexpr std::size_t kMaxBody = 64 << 20;        // in a memfd
-inline constexpr std::size_t kMaxQueue = 1 << 20;        // unsent bytes, past it the channel closes
+inline constexpr std::size_t kMaxInline = 64 << 10;  // larger bodies travel in a memfd
+inline constexpr std::size_t kMaxBody = 64 << 20;    // in a memfd
+inline constexpr std::size_t kMaxQueue = 1 << 20;    // unsent bytes, past it the channel closes
 inline constexpr std::size_t kMaxQueuedMemfd = 128 << 20;  // unsent bytes held in memfds
 inline constexpr std::size_t kMaxFds = 250;
 inline constexpr std::uint16_t kVersion = 1;
@@ -53,10 +53,10 @@ class Outbox {
  public:
   struct Item {
     Header header;
-    std::string body;   // inline only
+    std::string body;     // inline only
     std::vector<Fd> fds;  // with the memfd last, if there is one
     std::string state_key;
-    std::size_t held = 0;   // bytes of its memfd
+    std::size_t held = 0;  // bytes of its memfd
   };
   /// Returns the sequence number, or 0 when the frame is too big or a bound is passed.
   std::uint64_t push(MessageType type, std::string body, std::vector<Fd> fds,

@@ -118,8 +118,9 @@ class MemoryChannel final : public Channel {
 
 }  // namespace
 
-std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>> memory_channels(
-    io::Loop& loop, Channel::Handler a, Channel::Handler b) {
+std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>> memory_channels(io::Loop& loop,
+                                                                              Channel::Handler a,
+                                                                              Channel::Handler b) {
   auto left = std::make_shared<Side>(loop, std::move(a));
   auto right = std::make_shared<Side>(loop, std::move(b));
   left->peer = right;

@@ -151,7 +151,8 @@ void Exits::acked(std::uint64_t sequence) {
     pending_.erase(it);
     break;
   }
-  if (pending_.empty()) [[maybe_unused]] const int r = ftruncate(journal_.get(), 0);
+  if (pending_.empty()) [[maybe_unused]]
+    const int r = ftruncate(journal_.get(), 0);
 }
 
 std::vector<int> Exits::foreign() const {

@@ -23,7 +23,8 @@ int main(int, char** argv) {
     return 64;
   }
   close(ipc::kPlanFd);
-  fcntl(ipc::kGuardFd, F_SETFD, FD_CLOEXEC);  // held open: one Knit a pod range
+  // Held open: one Knit a pod range and a data directory.
+  for (const int fd : {ipc::kGuardFd, ipc::kDataLockFd}) fcntl(fd, F_SETFD, FD_CLOEXEC);
   prctl(PR_SET_NAME, "knit-supervisor");
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);

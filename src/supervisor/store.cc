@@ -24,8 +24,8 @@ ipc::Process Store::owner(const std::string& key) {
     return whole ? ipc::Process::Node : ipc::Process::None;
   }
   if (prefix == "host") return ipc::Process::Node;
-  for (const auto p : {ipc::Process::Server, ipc::Process::Node, ipc::Process::Proxy,
-                       ipc::Process::Events}) {
+  for (const auto p :
+       {ipc::Process::Server, ipc::Process::Node, ipc::Process::Proxy, ipc::Process::Events}) {
     if (prefix == to_string(p)) return p;
   }
   return ipc::Process::None;

@@ -14,15 +14,24 @@ TEST(Store, OwnerTable) {
     std::string key;
     Process owner;
   } rows[] = {
-      {"node/x", Process::Node},         {"server/x/y", Process::Server},
-      {"proxy/config", Process::Proxy},  {"events/log", Process::Events},
-      {"pod/u/netns", Process::Node},    {"pod/u/", Process::None},
-      {"pod//netns", Process::None},     {"pod/u", Process::None},
-      {"host/link", Process::Node},      {"host/", Process::None},
-      {"listener/https", Process::None}, {"supervisor/x", Process::None},
-      {"", Process::None},               {"node", Process::None},
-      {"node/a b", Process::None},       {"node/a\nb", Process::None},
-      {"none/x", Process::None},         {"node/" + std::string(124, 'x'), Process::None},
+      {"node/x", Process::Node},
+      {"server/x/y", Process::Server},
+      {"proxy/config", Process::Proxy},
+      {"events/log", Process::Events},
+      {"pod/u/netns", Process::Node},
+      {"pod/u/", Process::None},
+      {"pod//netns", Process::None},
+      {"pod/u", Process::None},
+      {"host/link", Process::Node},
+      {"host/", Process::None},
+      {"listener/https", Process::None},
+      {"supervisor/x", Process::None},
+      {"", Process::None},
+      {"node", Process::None},
+      {"node/a b", Process::None},
+      {"node/a\nb", Process::None},
+      {"none/x", Process::None},
+      {"node/" + std::string(124, 'x'), Process::None},
       {"node/" + std::string(123, 'x'), Process::Node},
   };
   for (const auto& row : rows) EXPECT_EQ(Store::owner(row.key), row.owner) << row.key;

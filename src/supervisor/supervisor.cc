@@ -346,12 +346,14 @@ void Supervisor::on_frame(Child& c, Frame f) {
     case MessageType::Peer:
       if (const auto m = codec::decode<ipc::Peer>(f.body)) {
         for (Pair& p : pairs_) {
-          const bool ours = (p.a == from && p.b == m->process) || (p.b == from && p.a == m->process);
+          const bool ours =
+              (p.a == from && p.b == m->process) || (p.b == from && p.a == m->process);
           if (ours && p.generation == m->generation) p.due = now() + kRepairPause;
         }
       }
       return;
-    default: return;  // Stopped needs no answer; the rest is not for us
+    default:
+      return;  // Stopped needs no answer; the rest is not for us
   }
 }
 
@@ -537,7 +539,8 @@ void Supervisor::run_timers() {
   for (Pair& p : pairs_) {
     if (p.due <= t) connect(p);
   }
-  if (foreign_due_ <= t) foreign_due_ = exits_.check_foreign(wall_now()) ? t + 100ms : Instant::max();
+  if (foreign_due_ <= t)
+    foreign_due_ = exits_.check_foreign(wall_now()) ? t + 100ms : Instant::max();
   if (Child* node = child(Process::Node); node != nullptr && node->link) pump(*node);
   if (ready && !all_ready_) event("up");
   all_ready_ = ready;
@@ -553,7 +556,8 @@ int Supervisor::timeout_ms() const {
   for (const Pair& p : pairs_) next = std::min(next, p.due);
   if (next == Instant::max()) return -1;
   const auto wait = (next - now()).count();
-  return wait <= 0 ? 0 : static_cast<int>(std::min<std::int64_t>((wait + 999'999) / 1'000'000, 60'000));
+  return wait <= 0 ? 0
+                   : static_cast<int>(std::min<std::int64_t>((wait + 999'999) / 1'000'000, 60'000));
 }
 
 void Supervisor::signals() {

@@ -69,7 +69,8 @@ class Supervisor {
   void pump(Child& c);
   void connect(Pair& p);
   std::string bind(const ipc::Bind& b, std::uint16_t& port);
-  void hand_listener(const std::string& key, const std::string& purpose, std::uint16_t port, int fd);
+  void hand_listener(const std::string& key, const std::string& purpose, std::uint16_t port,
+                     int fd);
   void hand_all_listeners(Child& c);
   void ack(Child& c, const ipc::Frame& f, std::string error);
   void signals();

@@ -152,7 +152,8 @@ class SupervisorTest : public testing::Test {
         if (t->name == name && i++ == nth) found = t.get();
       }
       return found != nullptr;
-    })) << name << " " << nth;
+    })) << name
+        << " " << nth;
     return found;
   }
   void say(Talk* t, const std::string& text) {
@@ -167,7 +168,8 @@ class SupervisorTest : public testing::Test {
   }
   std::string hear(Talk* t, const std::string& prefix) {
     EXPECT_TRUE(eventually([&] { return !find(t->heard, prefix).empty(); }))
-        << t->name << " never said '" << prefix << "'; it said " << testing::PrintToString(t->heard);
+        << t->name << " never said '" << prefix << "'; it said "
+        << testing::PrintToString(t->heard);
     return find(t->heard, prefix);
   }
   std::string event(const std::string& prefix) {

@@ -1,5 +1,6 @@
 // A process for supervisor_test: does what the test says over a socket and tells what it sees.
-//   supervisor_test_child PROCESS MODE SOCKET      MODE: normal, mute (no Hello), stubborn (no stop)
+//   supervisor_test_child PROCESS MODE SOCKET      MODE: normal, mute (no Hello), stubborn (no
+//   stop)
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -105,8 +106,7 @@ struct Child {
       boot->supervisor().when_acked(boot->supervisor().send(e),
                                     [this, a](std::string err) { tell("acked " + a + " " + err); });
     } else if (what == "bind") {
-      boot->supervisor().send(
-          ipc::Bind{a, static_cast<std::uint16_t>(std::atoi(b.c_str())), c});
+      boot->supervisor().send(ipc::Bind{a, static_cast<std::uint16_t>(std::atoi(b.c_str())), c});
     } else if (what == "shutdown") {
       ::shutdown(kept[a].get(), SHUT_RDWR);
       tell("shut " + a);
