@@ -124,9 +124,9 @@ reconcile::Planner control_plane_planner(MeshSettings settings) {
   p.plan = [settings = std::move(settings)](const World& world, const Key& key, Instant now) {
     return plan_control_plane(settings, world, key, now);
   };
-  for (const auto child :
-       {res::deployments(), res::services(), res::serviceaccounts(), res::configmaps(),
-        res::networkpolicies(), res::peerauthentications(), res::destinationrules()}) {
+  for (const auto child : {res::deployments(), res::services(), res::serviceaccounts(),
+                           res::configmaps(), res::networkpolicies(), res::peerauthentications(),
+                           res::destinationrules(), res::oroutes()}) {
     p.triggers.push_back(reconcile::by_owner(child, res::smcps()));
   }
   // The next one takes over when the oldest of a namespace goes.

@@ -170,6 +170,7 @@ void plan_gateway(Plan& plan, const World& world, const ControlPlane& plane, con
     remove_owned(plan, world, key_of(res::services(), plane.ns, name), plane.uid);
     remove_owned(plan, world, key_of(res::serviceaccounts(), plane.ns, account), plane.uid);
     remove_owned(plan, world, key_of(res::networkpolicies(), plane.ns, name), plane.uid);
+    remove_owned(plan, world, key_of(res::oroutes(), plane.ns, name), plane.uid);
     return;
   }
   RoleDeployment role;
@@ -188,16 +189,27 @@ void plan_gateway(Plan& plan, const World& world, const ControlPlane& plane, con
   role.ports = {15021, 8080, 8443, 15090};
   ensure_role(plan, world, plane, smcp, role);
 
-  JsonArray ports;
-  if (which == "ingress") ports.push_back(port("status-port", 15021, 15021));
-  ports.push_back(port("http2", 80, 8080));
-  ports.push_back(port("https", 443, 8443));
+  JsonArray ports = values.ports;
+  if (ports.empty()) {
+    if (which == "ingress") ports.push_back(port("status-port", 15021, 15021));
+    ports.push_back(port("http2", 80, 8080));
+    ports.push_back(port("https", 443, 8443));
+  }
   JsonObject service =
-      object("v1", "Service", {plane.ns, name, role.labels, {{kBuiltIn, "true"}}, &smcp});
+      object("v1", "Service",
+             {plane.ns, name, role.labels, plus({{kBuiltIn, "true"}}, values.annotations), &smcp});
   service["spec"] = JsonObject{{"type", values.service_type},
-                               {"selector", to_json(role.selector)},
+                               {"selector", to_json(plus(role.selector, values.selector))},
                                {"ports", std::move(ports)}};
   plan.ensure(world, key_of(res::services(), plane.ns, name), std::move(service));
+
+  // The router gives it a host.
+  JsonObject route =
+      object("route.openshift.io/v1", "Route", {plane.ns, name, role.labels, {}, &smcp});
+  route["spec"] = JsonObject{{"to", JsonObject{{"kind", "Service"}, {"name", name}}},
+                             {"port", JsonObject{{"targetPort", "http2"}}}};
+  keep(plan, world, which == "ingress" && values.route, key_of(res::oroutes(), plane.ns, name),
+       smcp, std::move(route));
 
   JsonObject policy = object("networking.k8s.io/v1", "NetworkPolicy",
                              {plane.ns,

@@ -168,6 +168,10 @@ TEST(ControlPlane, EffectiveValueTable) {
       {"bad port",
        R"({"proxy":{"networking":{"trafficControl":{"inbound":{"excludedPorts":[70000]}}}}})",
        [](const ControlPlane& p) { return p.invalid.find("excludedPorts") != std::string::npos; }},
+      {"no auto mTLS", R"({"security":{"dataPlane":{"automtls":false}}})",
+       [](const ControlPlane& p) { return p.invalid.find("automtls") != std::string::npos; }},
+      {"Routes per Gateway host", R"({"gateways":{"openshiftRoute":{"enabled":true}}})",
+       [](const ControlPlane& p) { return p.invalid.find("openshiftRoute") != std::string::npos; }},
       {"cluster wide", R"({"mode":"ClusterWide"})",
        [](const ControlPlane& p) { return p.invalid.find("spec.mode") == 0; }},
       {"egress off", R"({"gateways":{"egress":{"enabled":false}}})",
@@ -190,6 +194,31 @@ TEST(ControlPlane, EffectiveValueTable) {
   EXPECT_EQ(seed.drain, 35s);
   EXPECT_EQ(seed.excluded_inbound_ports, (std::vector<std::uint16_t>{8022, 8444}));
   EXPECT_EQ(seed.ingress.labels, (Labels{{"knative", "ingressgateway"}}));
+}
+
+TEST(ControlPlane, TheGatewaysServiceIsAsAskedFor) {
+  MeshWorld world;
+  world.begin();
+  Json smcp = seed_smcp();
+  json::set(smcp, {"spec", "gateways", "ingress", "service"},
+            json::parse(R"({"type":"NodePort",
+    "metadata":{"annotations":{"a":"b"},"labels":{"knative":"ingressgateway"}},
+    "ports":[{"name":"https","port":443,"targetPort":8443}]})")
+                .value());
+  json::set(smcp, {"spec", "gateways", "ingress", "routeConfig", "enabled"}, false);
+  world.apply_ok(res::smcps(), smcp);
+  ASSERT_TRUE(world.run_until_quiet());
+  const Json service = world.view_of(res::services(), "istio-system", "istio-ingressgateway");
+  EXPECT_EQ(json::str(service, {"spec", "type"}), "NodePort");
+  EXPECT_EQ(json::str(service, {"metadata", "annotations", "a"}), "b");
+  EXPECT_EQ(json::array(service, {"spec", "ports"}).size(), 1u);
+  EXPECT_TRUE(world.view_of(res::oroutes(), "istio-system", "istio-ingressgateway").is_null());
+  ASSERT_TRUE(world.backend.merge(key_of(res::smcps(), "istio-system", "basic"),
+                                  R"({"spec":{"gateways":{"ingress":{"routeConfig":null}}}})"));
+  ASSERT_TRUE(world.run_until_quiet());
+  EXPECT_EQ(json::str(world.view_of(res::oroutes(), "istio-system", "istio-ingressgateway"),
+                      {"spec", "port", "targetPort"}),
+            "http2");
 }
 
 TEST(ControlPlane, AGatewayThatIsSwitchedOffGoes) {

@@ -14,10 +14,16 @@ GatewayValues gateway_values(const Json& smcp, std::string_view which) {
   out.enabled = json::boolean(smcp, {"spec", "gateways", which, "enabled"}, all) && all;
   out.service_type =
       std::string(json::str(smcp, {"spec", "gateways", which, "service", "type"}, "ClusterIP"));
-  for (auto& [k, v] :
-       json::string_map(smcp, {"spec", "gateways", which, "service", "metadata", "labels"})) {
-    out.labels.emplace(std::move(k), std::move(v));
-  }
+  const auto map = [&](json::Path path) {
+    Labels labels;
+    for (auto& [k, v] : json::string_map(smcp, path)) labels.emplace(std::move(k), std::move(v));
+    return labels;
+  };
+  out.labels = map({"spec", "gateways", which, "service", "metadata", "labels"});
+  out.annotations = map({"spec", "gateways", which, "service", "metadata", "annotations"});
+  out.selector = map({"spec", "gateways", which, "service", "selector"});
+  out.ports = json::array(smcp, {"spec", "gateways", which, "service", "ports"});
+  out.route = json::boolean(smcp, {"spec", "gateways", which, "routeConfig", "enabled"}, true);
   return out;
 }
 
@@ -62,6 +68,13 @@ ControlPlane decode_control_plane(const Json& smcp) {
     out.invalid = "spec.mode: Knit carries out MultiTenant, not " + std::string(mode);
   }
   out.mtls = json::boolean(smcp, {"spec", "security", "dataPlane", "mtls"});
+  if (!json::boolean(smcp, {"spec", "security", "dataPlane", "automtls"}, true)) {
+    out.invalid = "spec.security.dataPlane.automtls: Knit carries out true only";
+  }
+  if (json::boolean(smcp, {"spec", "gateways", "openshiftRoute", "enabled"})) {
+    out.invalid =
+        "spec.gateways.openshiftRoute.enabled: Knit makes no Route per Gateway host; set false";
+  }
   out.trust_domain =
       std::string(json::str(smcp, {"spec", "security", "trust", "domain"}, "cluster.local"));
   out.registry_only = json::str(smcp, {"spec", "proxy", "networking", "trafficControl", "outbound",

@@ -11,7 +11,12 @@ namespace knit::mesh {
 struct GatewayValues {
   bool enabled = true;
   std::string service_type = "ClusterIP";
-  Labels labels;  // service.metadata.labels of the SMCP: on Service, Deployment, selector and pods
+  /// service.metadata.labels of the SMCP: on Service, Deployment, selector and pods.
+  Labels labels;
+  Labels annotations;  // service.metadata.annotations: on the Service
+  Labels selector;     // service.selector: added to the Service's
+  JsonArray ports;     // service.ports; empty: the chart's
+  bool route = true;   // routeConfig.enabled: an OpenShift Route to its HTTP port (ingress only)
 };
 
 /// The effective values of the fields that Knit carries out (spec mesh.md 1.1).
