@@ -109,12 +109,19 @@ Result<HostNet> create_host_net(const HostNetSettings& settings) {
   if (!netns) return errno_error("open the network namespace", errno);
   KNIT_TRY(out.link, attach_to_netns(program.get(), netns.get()));
   // Routes last: packets come only once somebody answers.
+  KNIT_TRY_VOID(ensure_host_routes(settings));
+  return out;
+}
+
+Result<void> ensure_host_routes(const HostNetSettings& settings) {
+  KNIT_TRY(Netlink netlink, Netlink::open());
+  KNIT_TRY_VOID(check_free(netlink, settings));
   for (const Prefix& range : settings.ranges) {
     KNIT_TRY_VOID(netlink.add_route(unreachable_route(range)));
     KNIT_TRY_VOID(netlink.add_route(local_route(settings, range)));
   }
   for (const bool v6 : families(settings)) KNIT_TRY_VOID(netlink.add_rule(rule_of(v6)));
-  return out;
+  return {};
 }
 
 Result<void> drop_host_routes(const HostNetSettings& settings) {

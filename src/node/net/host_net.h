@@ -28,6 +28,8 @@ struct HostNet {
 /// Works in the calling thread's network namespace (the host's). Idempotent.
 /// Errors: AlreadyExists naming the route or rule that is in the way, Unavailable.
 Result<HostNet> create_host_net(const HostNetSettings& settings);
+/// Rules and routes alone, for descriptors that a former process left. Idempotent.
+Result<void> ensure_host_routes(const HostNetSettings& settings);
 /// Deletes the `local` routes only, leaving `unreachable`: the data path is given up, and packets
 /// to the ranges must not leave the machine.
 Result<void> drop_host_routes(const HostNetSettings& settings);

@@ -73,6 +73,35 @@ std::string last_words(const std::string& log) {
   return text.substr(0, 1000);
 }
 
+int open_beneath(int dir, const char* path, std::uint64_t flags) {
+  open_how how{};
+  how.flags = flags | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  return static_cast<int>(::syscall(SYS_openat2, dir, path, &how, sizeof how));
+}
+
+/// Opens `path` below `root`; directories that are missing are made.
+Result<Fd> open_sub_path(const std::string& root, const std::string& path) {
+  Fd at(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!at) return errno_error("open " + root, errno);
+  if (Fd whole(open_beneath(at.get(), path.c_str(), O_PATH)); whole) return whole;
+  if (errno != ENOENT) return errno_error("subPath \"" + path + "\"", errno);
+  for (std::string_view rest = path; !rest.empty();) {
+    const auto end = rest.find('/');
+    const std::string part(rest.substr(0, end));
+    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+    if (part.empty() || part == ".") continue;
+    if (part == "..") return Error(Code::InvalidArgument, "subPath \"" + path + "\" contains '..'");
+    if (::mkdirat(at.get(), part.c_str(), 0777) != 0 && errno != EEXIST) {
+      return errno_error("make subPath \"" + path + "\"", errno);
+    }
+    Fd next(open_beneath(at.get(), part.c_str(), O_PATH | O_DIRECTORY));
+    if (!next) return errno_error("subPath \"" + path + "\"", errno);
+    at = std::move(next);
+  }
+  return at;
+}
+
 bool safe_id(std::string_view id) {
   return !id.empty() && id.size() <= 128 &&
          id.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") ==
@@ -174,7 +203,15 @@ Result<Created> Engine::prepare(const ContainerSpec& spec, const std::vector<std
     const std::string root = bundle + "/rootfs";
     KNIT_TRY(const User user,
              resolve_user(spec, read_in_root(root, "etc/passwd"), read_in_root(root, "etc/group")));
-    KNIT_TRY_VOID(write_file(bundle + "/config.json", json::print(oci_config(spec, user))));
+    ContainerSpec resolved = spec;
+    std::vector<Fd> sub_paths;  // open until the runtime has mounted them
+    for (Mount& m : resolved.mounts) {
+      if (m.beneath.empty()) continue;
+      KNIT_TRY(Fd fd, open_sub_path(m.source, m.beneath));
+      m.source = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd.get());
+      sub_paths.push_back(std::move(fd));
+    }
+    KNIT_TRY_VOID(write_file(bundle + "/config.json", json::print(oci_config(resolved, user))));
     auto made = create_with(settings_.crun, spec, bundle, out, err);
     if (!made &&
         ((made.error().code() == Code::NotFound && ::access(settings_.crun.c_str(), X_OK) != 0) ||
@@ -293,6 +330,23 @@ Result<ExecResult> Engine::exec(const std::string& id, const std::vector<std::st
   KNIT_TRY(Finished done, runtime_command(id, std::move(args), timeout));
   const int code = WIFEXITED(done.status) ? WEXITSTATUS(done.status) : 128 + WTERMSIG(done.status);
   return ExecResult{code, std::move(done.output)};
+}
+
+Result<void> Engine::mount_memory(const std::string& path, std::int64_t bytes) {
+  return mounts_->run([&]() -> Result<void> {
+    const std::string options = "mode=0777" + (bytes > 0 ? ",size=" + std::to_string(bytes) : "");
+    if (::mount("tmpfs", path.c_str(), "tmpfs", MS_NODEV | MS_NOSUID, options.c_str()) != 0) {
+      return errno_error("mount tmpfs on " + path, errno);
+    }
+    return {};
+  });
+}
+
+void Engine::unmount(const std::string& path) {
+  (void)mounts_->run([&]() -> Result<void> {
+    ::umount2(path.c_str(), MNT_DETACH);
+    return {};
+  });
 }
 
 std::vector<std::string> Engine::list() const {

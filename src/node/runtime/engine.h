@@ -55,6 +55,10 @@ class Engine {
   /// Runs a command in a running container. Errors: DeadlineExceeded.
   Result<ExecResult> exec(const std::string& id, const std::vector<std::string>& argv,
                           Duration timeout);
+  /// A tmpfs of `bytes` (0: the kernel's default) at an existing directory, in the pods' mount
+  /// space.
+  Result<void> mount_memory(const std::string& path, std::int64_t bytes);
+  void unmount(const std::string& path);
   /// Ids that the runtime's state directory has.
   std::vector<std::string> list() const;
   const CgroupLayout& cgroups() const { return cgroups_; }

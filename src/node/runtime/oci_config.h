@@ -15,6 +15,8 @@ struct Mount {
   std::string source, destination;
   std::string type = "bind";
   std::vector<std::string> options;
+  /// subPath: a path below `source` that no symbolic link may lead out of; made when absent.
+  std::string beneath;
   bool operator==(const Mount&) const = default;
 };
 
