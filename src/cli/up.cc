@@ -1,6 +1,7 @@
 #include "cli/up.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -62,11 +63,20 @@ Result<std::string> check_machine() {
   return std::string(program_exists("crun") ? "crun" : "runc");
 }
 
+/// A lock is free a moment after its holder died: waits up to 1 s for it.
+bool lock_soon(int fd) {
+  for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; ++i) {
+    if (i == 50) return false;
+    poll(nullptr, 0, 20);
+  }
+  return true;
+}
+
 /// Locks the data directory for as long as the supervisor lives.
 Result<Fd> lock_data(const Settings& s) {
   Fd lock(::open((s.data + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock) return errno_error(s.data + "/lock", errno);
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+  if (!lock_soon(lock.get())) {
     return Error(Code::AlreadyExists, "data directory " + s.data + " is in use by a running Knit");
   }
   return lock;
@@ -75,7 +85,7 @@ Result<Fd> lock_data(const Settings& s) {
 /// Refuses by name what another Knit (or a former one) holds.
 Result<Fd> claim(const Settings& s) {
   const Fd lock(::open((s.run + "/lock").c_str(), O_RDWR | O_CLOEXEC));
-  if (lock && flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+  if (lock && !lock_soon(lock.get())) {
     const auto owner = read_file(s.run + "/owner");
     return Error(Code::AlreadyExists, "Knit is already running with data directory " +
                                           owner.value_or("(unknown)") + " (run directory " + s.run +

@@ -1,4 +1,4 @@
-// Runs the real knit-supervisor with test_child in a temporary run directory.
+// Runs the real knit-supervisor with ipc/test_process.cc in a temporary run directory.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // A process for supervisor_test: does what the test says over a socket and tells what it sees.
-//   supervisor_test_child PROCESS MODE SOCKET      MODE: normal, mute (no Hello), stubborn (no
+//   ipc_test_process PROCESS MODE SOCKET      MODE: normal, mute (no Hello), stubborn (no
 //   stop)
 #include <fcntl.h>
 #include <sys/mman.h>
