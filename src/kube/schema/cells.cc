@@ -366,6 +366,20 @@ void event_cells(const Json& o, WallTime now, Row& row) {
                str(o, {"metadata", "name"})};
 }
 
+/// events.k8s.io/v1 is another view of the same object.
+void new_event_cells(const Json& o, WallTime now, Row& row) {
+  Json core = o;
+  for (const auto& [from, to] :
+       {std::pair{"regarding", "involvedObject"}, std::pair{"note", "message"},
+        std::pair{"deprecatedSource", "source"}, std::pair{"deprecatedCount", "count"},
+        std::pair{"deprecatedFirstTimestamp", "firstTimestamp"},
+        std::pair{"deprecatedLastTimestamp", "lastTimestamp"},
+        std::pair{"reportingController", "reportingComponent"}}) {
+    if (const Json* v = find(o, from)) core.get_object()[to] = *v;
+  }
+  event_cells(core, now, row);
+}
+
 std::string subjects(const Json& o, std::string_view kind) {
   std::string out;
   for (const Json& s : array(o, {"subjects"})) {
@@ -391,6 +405,7 @@ const std::unordered_map<std::string_view, Fill>& fills() {
       {"services", service_cells},
       {"nodes", node_cells},
       {"events", event_cells},
+      {"events.events.k8s.io", new_event_cells},
       {"namespaces",
        [](const Json& o, WallTime now, Row& row) {
          row.cells.emplace_back(str(o, {"status", "phase"}));

@@ -1,61 +1,78 @@
 // Documents made from the tables.
-#include <set>
+#include <algorithm>
+#include <map>
 
 #include "kube/schema/schema.h"
 
 namespace knit::schema {
 
 namespace {
-void rows(const Message& m, const std::string& path, std::set<const Message*>& open,
-          std::string& out) {
-  if (!open.insert(&m).second) return;  // recursive types once
+/// The messages that `m` reaches through fields with an effect, in order of discovery.
+void reach(const Message& m, std::vector<const Message*>& out) {
+  if (std::find(out.begin(), out.end(), &m) != out.end()) return;
+  out.push_back(&m);
+  for (const Field& f : m.fields) {
+    const bool skipped = f.name == "metadata" || f.name == "status";
+    if (f.message != nullptr && f.support == Support::Effective && !skipped) {
+      reach(*f.message, out);
+    }
+  }
+}
+
+/// The fields of `m` as JSON has them, inlined ones too, one line per support and note.
+void describe(const Message& m, std::map<std::string, std::string>& lines) {
   for (const Field& f : m.fields) {
     if (f.inlined) {
-      rows(*f.message, path, open, out);
+      describe(*f.message, lines);
       continue;
     }
-    if (path.empty() && (f.name == "apiVersion" || f.name == "kind" || f.name == "metadata" ||
-                         f.name == "status")) {
+    if (f.name == "apiVersion" || f.name == "kind" || f.name == "metadata" || f.name == "status") {
       continue;
     }
-    std::string here = path.empty() ? std::string(f.name) : path + "." + std::string(f.name);
-    if (f.shape == Shape::List) here += "[]";
-    if (f.shape == Shape::Map) here += "{}";
-    if (f.support == Support::Effective && f.type == Type::Message) {
-      rows(*f.message, here, open, out);
-      continue;
+    std::string name = "`" + std::string(f.name) + "`";
+    if (!f.harmless.empty()) {
+      std::string values(f.harmless);
+      std::replace(values.begin(), values.end(), '|', ' ');
+      name += " (fine: " + values + ")";
     }
-    out += "| `" + here + "` | " + std::string(to_string(f.support)) + " | ";
-    if (!f.harmless.empty())
-      out += "fine: " + [&] {
-        std::string values;
-        for (const char c : f.harmless) values += c == '|' ? std::string(", ") : std::string(1, c);
-        return values;
-      }() + (f.note.empty() ? "" : "; ");
-    out += std::string(f.note) + " |\n";
+    // The number keeps effective first and refuse last.
+    std::string key = std::to_string(static_cast<int>(f.support)) + "**" +
+                      std::string(to_string(f.support)) + "**";
+    if (!f.note.empty()) key += " (" + std::string(f.note) + ")";
+    std::string& line = lines[key];
+    line += (line.empty() ? "" : ", ") + name;
   }
-  open.erase(&m);
 }
 }  // namespace
 
 std::string support_markdown() {
   std::string out =
-      "# What Knit does with every field\n\n"
-      "Made from `src/kube/schema/tables` (`schema::support_markdown()`); do not edit.\n\n"
+      "# What Knit does with every kind and field\n\n"
+      "Made from `src/kube/schema/tables` (`knit_support_md > docs/support.md`); do not edit.\n\n"
       "- **effective**: it does what it does upstream.\n"
       "- **inert**: stored; it means nothing on one machine, and nobody is misled.\n"
       "- **warn**: stored without effect; a write that sets it is answered with a `Warning:`.\n"
       "- **refuse**: a write that sets it is refused by name.\n\n"
-      "Status and metadata are not listed: they are served as upstream does.\n";
+      "Status and metadata are not listed: they are served as upstream does. Values called fine "
+      "need "
+      "no warning or refusal.\n\n"
+      "## Kinds\n\n| kind | version | support | note |\n|---|---|---|---|\n";
+  std::vector<const Message*> messages;
   for (const Kind& k : Registry::get().kinds()) {
     if (!k.stored) continue;
-    out += "\n## " + std::string(k.kind) + " (" + k.api_version() +
-           "): " + std::string(to_string(k.support)) + "\n\n";
-    if (!k.note.empty()) out += std::string(k.note) + ".\n";
-    if (k.support == Support::Refuse || k.kind == "CustomResourceDefinition") continue;
-    out += "\n| field | support | note |\n|---|---|---|\n";
-    std::set<const Message*> open;
-    rows(*k.message, {}, open, out);
+    out += "| " + std::string(k.kind) + " | " + k.api_version() + " | " +
+           std::string(to_string(k.support)) + " | " + std::string(k.note) + " |\n";
+    if (k.support != Support::Refuse && k.kind != "CustomResourceDefinition") {
+      reach(*k.message, messages);
+    }
+  }
+  out += "\n## Fields, by the type that holds them\n";
+  for (const Message* m : messages) {
+    std::map<std::string, std::string> lines;
+    describe(*m, lines);
+    if (lines.empty()) continue;
+    out += "\n### " + std::string(m->name) + "\n\n";
+    for (const auto& [key, names] : lines) out += "- " + key.substr(1) + ": " + names + "\n";
   }
   return out;
 }

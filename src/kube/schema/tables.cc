@@ -5,13 +5,15 @@
 namespace knit::schema::tables {
 
 // Defined by the sources that CMake makes from tables/*.txt.
-#define KNIT_TABLES(X)                                                                         \
-  X(meta)                                                                                      \
-  X(core)                                                                                      \
-  X(apps)                                                                                      \
-  X(authentication) X(authorization) X(autoscaling) X(batch) X(networking) X(policy) X(rbac)   \
-      X(apiextensions) X(coordination) X(discovery) X(events) X(kinds) X(istio) X(istio_kinds) \
-          X(knative) X(operators) X(maistra) X(openshift)
+#define KNIT_TABLES(X)                                                                             \
+  X(meta)                                                                                          \
+  X(core)                                                                                          \
+  X(apps)                                                                                          \
+  X(authentication)                                                                                \
+  X(authorization)                                                                                 \
+  X(autoscaling)                                                                                   \
+  X(batch) X(networking) X(policy) X(rbac) X(apiextensions) X(coordination) X(discovery) X(events) \
+      X(kinds) X(istio) X(istio_kinds) X(knative) X(operators) X(maistra) X(openshift)
 #define KNIT_DECLARE(name) extern const std::string_view k_##name;
 KNIT_TABLES(KNIT_DECLARE)
 KNIT_DECLARE(support)

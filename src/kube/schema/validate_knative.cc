@@ -196,7 +196,12 @@ std::vector<std::string> validate_knative(const Kind& kind, const Json& object, 
   const Json* spec = find(object, "spec");
   if (kind.group == "serving.knative.dev") {
     validate_name(object, errors);
-    validate_object_annotations(object, old, context, errors);
+    const Json* metadata = find(object, "metadata");
+    if (kind.kind == "Revision" && metadata != nullptr) {
+      validate_template_annotations(*metadata, "metadata", context, errors, warnings);
+    } else {
+      validate_object_annotations(object, old, context, errors);
+    }
     if (kind.kind == "Service" || kind.kind == "Configuration") {
       validate_template(object, context, errors, warnings);
       if (old != nullptr) verify_name_change(object, *old, errors);

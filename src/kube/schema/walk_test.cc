@@ -2,8 +2,10 @@
 // it says when it is set.
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <functional>
 #include <set>
+#include <sstream>
 
 #include "kube/schema/schema.h"
 
@@ -167,10 +169,18 @@ TEST(Support, MarkdownNamesEveryKind) {
   const std::string text = support_markdown();
   for (const Kind& k : Registry::get().kinds()) {
     if (k.stored) {
-      EXPECT_NE(text.find("## " + std::string(k.kind) + " (" + k.api_version() + ")"),
+      EXPECT_NE(text.find("| " + std::string(k.kind) + " | " + k.api_version() + " | "),
                 std::string::npos);
     }
   }
+}
+
+TEST(Support, DocumentIsUpToDate) {
+  std::ifstream in("docs/support.md");
+  std::stringstream text;
+  text << in.rdbuf();
+  EXPECT_TRUE(text.str() == support_markdown())
+      << "run: ninja knit_support_md && src/kube/schema/knit_support_md > docs/support.md";
 }
 
 }  // namespace
