@@ -182,9 +182,10 @@ TEST_F(PlansTest, SksServices) {  // serving.md 2.2
             "http:80>8012 https:443>8112 http-autometric:9090>9090 "
             "http-usermetric:9091>9091 http-istio:8012>8012 ");
   const Json endpoints = world.view({res::endpoints(), "default", "b-00001"});
-  EXPECT_EQ(json::print(json::array(endpoints, {"subsets"})),
-            R"([{"addresses":[{"ip":"10.128.1.1"}],"ports":[{"name":"http","port":8012},)"
-            R"({"name":"https","port":8112}]}])");  // the activator: one pod, TBC 211
+  EXPECT_EQ(
+      json::print(json::array(endpoints, {"subsets"})),
+      R"([{"addresses":[{"ip":"10.128.1.1"}],"ports":[{"name":"http","port":8012,"protocol":"TCP"},)"
+      R"({"name":"https","port":8112,"protocol":"TCP"}]}])");  // the activator: one pod, TBC 211
   EXPECT_EQ(
       json::i64(
           json::array(

@@ -32,7 +32,8 @@ struct ServingWorld : controllers::core::CoreWorld {
     KNIT_CHECK(apply(res::gateways(), R"({"apiVersion":"networking.istio.io/v1beta1",
         "kind":"Gateway","metadata":{"name":")" +
                                           name + R"(","namespace":"knative-serving"},
-        "spec":{"selector":{"knative":"ingressgateway"},"servers":[]}})")
+        "spec":{"selector":{"knative":"ingressgateway"},"servers":[{"port":{"number":8081,
+        "name":"https","protocol":"HTTPS"},"tls":{"mode":"ISTIO_MUTUAL"},"hosts":["*"]}]}})")
                    .has_value());
   }
   void install() {
@@ -52,8 +53,8 @@ struct ServingWorld : controllers::core::CoreWorld {
     KNIT_CHECK(apply(res::endpoints(), R"({"apiVersion":"v1","kind":"Endpoints","metadata":{
         "name":"activator-service","namespace":"knative-serving"},"subsets":[{
         "addresses":[{"ip":"10.128.1.1"}],"ports":[
-          {"name":"http","port":8012},{"name":"http2","port":8013},
-          {"name":"https","port":8112}]}]})")
+          {"name":"http","port":8012,"protocol":"TCP"},{"name":"http2","port":8013,"protocol":"TCP"},
+          {"name":"https","port":8112,"protocol":"TCP"}]}]})")
                    .has_value());
   }
   void begin_serving() {
