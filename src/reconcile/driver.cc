@@ -35,6 +35,13 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
   };
   std::map<Item, Retry> retries;
   std::map<Item, io::Loop::Timer> again;
+  // What the commit in flight will bring back through the feed. Its consequences were planned in
+  // the settle that made it, so they need not be planned twice.
+  struct Own {
+    std::uint64_t before = 0;  // version; 0: created
+    std::string uid;           // afterwards; "": removed
+  };
+  std::map<Key, Own> own;
 
   void add_dirty(Item item) {
     dirty.insert(std::move(item));
@@ -66,8 +73,19 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
     }
   }
 
+  bool is_own(const Change& change) {
+    const auto it = own.find(change.key());
+    if (it == own.end()) return false;
+    const Own& expected = it->second;
+    if (expected.before != (change.before ? change.before->version() : 0) ||
+        expected.uid != (change.after ? change.after->uid() : std::string())) {
+      return false;
+    }
+    own.erase(it);
+    return true;
+  }
   void on_change(const Change& change) {
-    // Taken apart from `dirty` so that a burst of changes costs one drain.
+    if (is_own(change)) return;
     concerned(*backend.snapshot(), change, dirty);
     schedule();
   }
@@ -199,6 +217,11 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
 
   void commit(const std::shared_ptr<Overlay>& overlay, std::set<Item> touched,
               std::vector<EventNote> notes) {
+    own.clear();
+    for (const auto& change : overlay->changes()) {
+      own[change.key()] = {change.before ? change.before->version() : 0,
+                           change.after ? change.after->uid() : std::string()};
+    }
     for (const auto& note : notes) {
       const auto write = recorder.record(*overlay, note, loop.now());
       if (!write) continue;
@@ -223,6 +246,7 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
                      if (self == nullptr) return;
                      self->committing = false;
                      if (!done) {
+                       self->own.clear();
                        if (done.error().code() == Code::Conflict) {
                          for (const auto& item : touched) self->dirty.insert(item);
                        } else {

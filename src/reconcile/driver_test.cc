@@ -190,6 +190,22 @@ TEST(Driver, MakingAgainWhatWasRemovedWaitsForTheCommit) {
   EXPECT_EQ(world.pending(), std::vector<std::string>());
 }
 
+// The settle that made a change planned its consequences; it is not planned again when it comes
+// back through the feed. Changes of others are, also of the same objects.
+TEST(Driver, ItsOwnChangesAreNotPlannedTwice) {
+  SimWorld world;
+  world.driver.add(chain(3));
+  world.start();
+  ASSERT_TRUE(world.apply(res::configmaps(), R"({"metadata":{"name":"x-0","namespace":"d"}})"));
+  EXPECT_EQ(world.driver.stats().at("chain").plans, 4U) << "x-0 to x-3, once each";
+  ASSERT_TRUE(world.backend.remove({res::configmaps(), "d", "x-3"}));
+  world.loop.settle();
+  EXPECT_EQ(world.backend.list(res::configmaps()).size(), 3U) << "nobody owns its making";
+  ASSERT_TRUE(world.backend.merge({res::configmaps(), "d", "x-2"}, R"({"data":{"v":"2"}})"));
+  world.loop.settle();
+  EXPECT_EQ(world.backend.list(res::configmaps()).size(), 4U);
+}
+
 TEST(Driver, BeforeCommitSeesTheNetChanges) {
   SimWorld world;
   world.driver.add(chain(3));
