@@ -17,6 +17,9 @@ int run_fake(ipc::Process self) {
   const auto settings =
       codec::decode<cli::Settings>(ipc::read_sealed(ipc::kSettingsFd, 1 << 20).value_or(""));
   if (settings && settings->node_name == "fail-" + std::string(to_string(self))) return 3;
+  if (self == ipc::Process::Server) {
+    std::ofstream(settings->data + "/pki/admin.kubeconfig") << "kind: Config\n";
+  }
   auto loop = std::move(*io::RealLoop::create(1));
   std::unique_ptr<ipc::Bootstrap> boot;
   std::uint16_t port = settings->router_https_port;

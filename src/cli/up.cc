@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -195,6 +196,10 @@ Result<Supervisor> start_supervisor(const ipc::LaunchPlan& plan, const Settings&
   const int flags = fcntl(ends.first.get(), F_GETFL);
   fcntl(ends.first.get(), F_SETFL, flags & ~O_NONBLOCK);
   const std::string log = s.data + "/log/knit.log";
+  struct stat old{};
+  if (stat(log.c_str(), &old) == 0 && old.st_size > (16 << 20)) {
+    rename(log.c_str(), (log + ".1").c_str());
+  }
   const Fd log_fd(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
   if (!log_fd) return errno_error(log, errno);
   const pid_t pid = fork();
@@ -259,6 +264,27 @@ Result<void> watch_start(const Supervisor& u, Steps& steps) {
                                      std::to_string(WIFEXITED(status) ? WEXITSTATUS(status) : 128));
   }
   return Error(Code::DeadlineExceeded, "not everything became ready in 60 s");
+}
+
+/// The server may write only below pki/: what people use is a copy that it cannot change later.
+Result<void> copy_kubeconfig(const Settings& s, const std::map<std::string, std::string>& env) {
+  const std::string from = s.data + "/pki/admin.kubeconfig";
+  const Fd fd(::open(from.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  struct stat st{};
+  if (!fd || fstat(fd.get(), &st) != 0) return errno_error(from, errno);
+  if (!S_ISREG(st.st_mode) || st.st_size > (1 << 20) || st.st_uid != s.server_uid) {
+    return Error(Code::Internal, from + " is no file of the server's");
+  }
+  std::string text(static_cast<std::size_t>(st.st_size), '\0');
+  if (pread(fd.get(), text.data(), text.size(), 0) != st.st_size) return errno_error(from, errno);
+  const std::string to = s.data + "/admin.kubeconfig";
+  KNIT_TRY_VOID(write_file(to, text, 0600));
+  const auto sudo = env.find("SUDO_UID");  // whoever typed sudo is the one who types kubectl
+  if (sudo != env.end() && !sudo->second.empty() && std::isdigit(sudo->second[0]) != 0) {
+    const auto uid = static_cast<uid_t>(std::strtoul(sudo->second.c_str(), nullptr, 10));
+    if (chown(to.c_str(), uid, static_cast<gid_t>(-1)) != 0) return errno_error(to, errno);
+  }
+  return {};
 }
 
 void print_tail(const std::string& path) {
@@ -372,6 +398,7 @@ Result<int> up(const Invocation& in) {
     if (!foreground) print_tail(s.data + "/log/knit.log");
     return std::move(ready).error();
   }
+  KNIT_TRY_VOID(copy_kubeconfig(s, in.sources.environment));
   steps.done("ready");
   SupervisorState state;
   if (auto control = connect_control(s.run)) {

@@ -28,7 +28,7 @@ class UpTest : public testing::Test {
     std::ofstream(dir + "/script")
         << "set -e\nT=" << dir << "\nKNIT=" << TEST_KNIT
         << "\nOPTS=\"--data $T/data --run $T/run --router-address 127.0.0.1\"\n"
-           "mount -t tmpfs knit $T; mkdir $T/etc; cd /etc; ip link set lo up\n"
+           "mount -t tmpfs -o mode=0755 knit $T; mkdir $T/etc; cd /etc; ip link set lo up\n"
            "cp -a passwd group shadow gshadow login.defs nsswitch.conf ld.so.cache $T/etc\n"
            "cd /; mount --bind $T/etc /etc\n"
            "sed -i '/^knit-/d' /etc/passwd /etc/group /etc/shadow /etc/gshadow\n"
@@ -57,6 +57,7 @@ TEST_F(UpTest, StartsShowsStopsAndPurges) {
     cp /etc/passwd $T/passwd.before; ls -A /run > $T/run.before
     $KNIT up $OPTS; echo "up=$?"
     $KNIT status --run $T/run; echo "status=$?"
+    stat -c '%a %U %n' $T/data/admin.kubeconfig; cat $T/data/admin.kubeconfig
     stat -c '%a %U %n' $T/data/store $T/data/pki $T/run/control.sock
     $KNIT up $OPTS --pod-cidr 10.200.0.0/20 || echo "second=$?"
     $KNIT up $OPTS --run $T/run2 --data $T/data2 || echo "range=$?"
@@ -83,6 +84,7 @@ TEST_F(UpTest, StartsShowsStopsAndPurges) {
   EXPECT_TRUE(has(out, "700 knit-server " + dir + "/data/store"));
   EXPECT_TRUE(has(out, "700 knit-server " + dir + "/data/pki"));
   EXPECT_TRUE(has(out, "600 root " + dir + "/run/control.sock"));
+  EXPECT_TRUE(has(out, "600 root " + dir + "/data/admin.kubeconfig\nkind: Config"));
   EXPECT_TRUE(has(out, "Knit is already running with data directory " + dir + "/data"));
   EXPECT_TRUE(has(out, "second=1"));
   EXPECT_TRUE(has(out, "pod range 10.128.0.0/20 is in use by another running Knit"));

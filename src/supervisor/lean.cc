@@ -9,7 +9,6 @@ namespace std {
 [[noreturn]] void __throw_out_of_range(const char*) { abort(); }
 [[noreturn]] void __throw_out_of_range_fmt(const char*, ...) { abort(); }
 [[noreturn]] void __throw_bad_function_call() { abort(); }
-[[noreturn]] void __throw_bad_optional_access();
 [[noreturn]] void __throw_bad_alloc() { abort(); }
 [[noreturn]] void __throw_bad_array_new_length() { abort(); }
 }  // namespace std

@@ -19,6 +19,10 @@ namespace knit::supervisor {
 
 Instant now();
 WallTime wall_now();
+std::string name(ipc::Process p);
+void log(const std::string& text);
+/// One line, one word per field: what a process says is shown, never interpreted.
+std::string clean(std::string text);
 
 class Supervisor {
  public:
@@ -39,6 +43,7 @@ class Supervisor {
     Instant started, next_start, kill_at = Instant::max();
     Duration backoff{};
     unsigned restarts = 0;
+    unsigned noise = 0;  // lines it caused in the log
     WallTime since;
     std::string detail;
   };
