@@ -107,6 +107,11 @@ class PodWorker {
   void probe_result(Container* c, std::string_view which, bool ok, const std::string& text);
   Result<void> open_logs(Container* c, Fd& out, Fd& err);
   void pump(Container* c, Fd read_end, std::string stream);
+  void drain(LogPump* p);
+  void append_log(LogPump* p, const std::string& records);
+  void end_log(LogPump* p);
+  /// Writes what is left and forgets the pipes.
+  void close_logs(Container* c);
   Container* by_id(const std::string& id);
   Container* by_name(std::string_view name);
   std::string log_dir(std::string_view container) const;

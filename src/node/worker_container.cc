@@ -228,7 +228,7 @@ io::Task<Result<runtime::Created>> PodWorker::create(Container* c) {
         return r;
       });
   if (!made) {
-    c->logs.clear();
+    close_logs(c);
     const bool config = made.error().code() == Code::InvalidArgument;
     const std::string reason = config ? "CreateContainerConfigError"
                                : made.error().code() == Code::NotFound ? "RunContainerError"
@@ -293,12 +293,14 @@ io::Task<std::optional<Duration>> PodWorker::run_once(Container* c) {
   }
   co_await c->exited;
   finish_run(c);
+  const Duration ran = host_.loop().now() - c->begun;
   const std::string id = c->id;
   co_await io::blocking<bool>(host_.loop(), [driver, id] {
     static_cast<void>(driver->remove(id));
     return true;
   });
-  co_return std::optional<Duration>(host_.loop().now() - c->begun);
+  close_logs(c);  // nothing that could write is left
+  co_return std::optional<Duration>(ran);
 }
 
 void PodWorker::started(Container* c) {
@@ -517,7 +519,7 @@ Result<std::string> PodWorker::log_path(std::string_view container, bool previou
 }
 
 Result<void> PodWorker::open_logs(Container* c, Fd& out, Fd& err) {
-  c->logs.clear();
+  close_logs(c);
   const auto real = static_cast<std::size_t>(std::count_if(
       containers_.begin(), containers_.end(), [](const auto& x) { return !x->st.role; }));
   // The supervisor keeps eight descriptors of a pod, four of them the network's.
@@ -557,30 +559,44 @@ void PodWorker::pump(Container* c, Fd read_end, std::string stream) {
   const std::string what = "log-" + c->view.name + "-" + stream;
   host_.keep(uid_, what, read_end.get());
   auto made = std::make_unique<LogPump>(std::move(stream), std::move(read_end), std::move(file));
+  made->key = what;
   LogPump* p = made.get();
   c->logs.push_back(std::move(made));
-  const auto read = [this, p, what](io::Ready) {
-    char buffer[16384];
-    while (!p->done) {
-      const ssize_t n = ::read(p->read_end.get(), buffer, sizeof buffer);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return;  // EAGAIN
-      const WallTime now = host_.loop().wall_now();
-      const std::string text = n == 0
-                                   ? p->formatter.finish(now)
-                                   : p->formatter.feed({buffer, static_cast<std::size_t>(n)}, now);
-      if (p->file && !text.empty()) {
-        if (auto r = p->file->append(text); !r) {
-          KNIT_LOG(Warn, "a container's output was lost", KV("error", r.error()));
-        }
-      }
-      if (n == 0) {
-        p->done = true;
-        host_.drop(uid_, what);
-      }
-    }
-  };
-  p->watch = host_.loop().watch(p->read_end.get(), io::Loop::Sharing::Sole, read);
+  p->watch = host_.loop().watch(p->read_end.get(), io::Loop::Sharing::Sole,
+                                [this, p](io::Ready) { drain(p); });
+}
+
+void PodWorker::drain(LogPump* p) {
+  char buffer[16384];
+  while (!p->done) {
+    const ssize_t n = ::read(p->read_end.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return;  // EAGAIN
+    if (n == 0) return end_log(p);
+    append_log(p,
+               p->formatter.feed({buffer, static_cast<std::size_t>(n)}, host_.loop().wall_now()));
+  }
+}
+
+void PodWorker::append_log(LogPump* p, const std::string& records) {
+  if (!p->file || records.empty()) return;
+  if (auto r = p->file->append(records); !r) {
+    KNIT_LOG(Warn, "a container's output was lost", KV("error", r.error()));
+  }
+}
+
+void PodWorker::end_log(LogPump* p) {
+  if (std::exchange(p->done, true)) return;
+  append_log(p, p->formatter.finish(host_.loop().wall_now()));
+  host_.drop(uid_, p->key);
+}
+
+void PodWorker::close_logs(Container* c) {
+  for (const auto& p : c->logs) {
+    drain(p.get());
+    end_log(p.get());
+  }
+  c->logs.clear();
 }
 
 }  // namespace knit::node

@@ -15,7 +15,7 @@ struct PodWorker::LogPump {
         formatter(std::move(stream_name)),
         read_end(std::move(fd)),
         file(std::move(to)) {}
-  std::string stream;
+  std::string stream, key;  // key: of the kept descriptor
   runtime::LogFormatter formatter;
   Fd read_end;
   std::shared_ptr<runtime::LogFile> file;

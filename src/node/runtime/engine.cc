@@ -102,6 +102,24 @@ Result<Fd> open_sub_path(const std::string& root, const std::string& path) {
   return at;
 }
 
+/// Makes `at` show the sub path: bound by descriptor, so that nobody can exchange it meanwhile.
+Result<void> bind_sub_path(const std::string& root, const std::string& path,
+                           const std::string& at) {
+  KNIT_TRY(const Fd fd, open_sub_path(root, path));
+  struct stat st{};
+  if (::fstat(fd.get(), &st) != 0) return errno_error("subPath \"" + path + "\"", errno);
+  if (S_ISDIR(st.st_mode)) {
+    KNIT_TRY_VOID(make_dir(at));
+  } else {
+    KNIT_TRY_VOID(write_file(at, ""));
+  }
+  const std::string source = "/proc/self/fd/" + std::to_string(fd.get());
+  if (::mount(source.c_str(), at.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) {
+    return errno_error("bind subPath \"" + path + "\"", errno);
+  }
+  return {};
+}
+
 bool safe_id(std::string_view id) {
   return !id.empty() && id.size() <= 128 &&
          id.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") ==
@@ -204,12 +222,12 @@ Result<Created> Engine::prepare(const ContainerSpec& spec, const std::vector<std
     KNIT_TRY(const User user,
              resolve_user(spec, read_in_root(root, "etc/passwd"), read_in_root(root, "etc/group")));
     ContainerSpec resolved = spec;
-    std::vector<Fd> sub_paths;  // open until the runtime has mounted them
+    std::size_t sub_paths = 0;
     for (Mount& m : resolved.mounts) {
       if (m.beneath.empty()) continue;
-      KNIT_TRY(Fd fd, open_sub_path(m.source, m.beneath));
-      m.source = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd.get());
-      sub_paths.push_back(std::move(fd));
+      const std::string at = bundle + "/sub" + std::to_string(sub_paths++);
+      KNIT_TRY_VOID(bind_sub_path(m.source, m.beneath, at));
+      m.source = at;
     }
     KNIT_TRY_VOID(write_file(bundle + "/config.json", json::print(oci_config(resolved, user))));
     auto made = create_with(settings_.crun, spec, bundle, out, err);
@@ -312,6 +330,9 @@ Result<void> Engine::remove(const std::string& id) {
     }
   }
   KNIT_TRY_VOID(mounts_->run([&]() -> Result<void> {
+    for (std::size_t i = 0; i < 1000; ++i) {
+      if (::umount2((bundle + "/sub" + std::to_string(i)).c_str(), MNT_DETACH) != 0) break;
+    }
     ::umount2((bundle + "/rootfs").c_str(), MNT_DETACH);
     ::umount2((bundle + "/rw").c_str(), MNT_DETACH);
     std::error_code error;

@@ -1,0 +1,439 @@
+// Pods' lives in simulated time, against models of the API and of the machine.
+#include <filesystem>
+#include <fstream>
+
+#include "base/random.h"
+#include "io/sim_loop.h"
+#include "node/agent.h"
+#include "node/fake_node.h"
+
+namespace knit::node {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// The supervisor and the proxy, as the node sees them.
+class FakeBootstrap final : public ipc::Bootstrap {
+ public:
+  explicit FakeBootstrap(io::SimLoop& loop, ipc::Bootstrap::Handler handler)
+      : loop_(loop), handler_(std::move(handler)) {
+    auto [node, other] = ipc::memory_channels(
+        loop, {.on_message = [](ipc::Received) {}, .on_closed = [] {}},
+        {.on_message = [this](ipc::Received m) { on_supervisor(std::move(m)); },
+         .on_closed = [] {}});
+    u_node_ = std::move(node);
+    u_ = std::move(other);
+  }
+  void connect_proxy() {
+    auto [node, other] = ipc::memory_channels(
+        loop_,
+        {.on_message =
+             [this](ipc::Received m) { handler_.on_message(ipc::Process::Proxy, std::move(m)); },
+         .on_closed = [] {}},
+        {.on_message = [this](ipc::Received m) { on_proxy(std::move(m)); }, .on_closed = [] {}});
+    p_node_ = std::move(node);
+    p_ = std::move(other);
+    handler_.on_peer(ipc::Process::Proxy, 1);
+  }
+  ipc::Channel& supervisor() override { return *u_node_; }
+  ipc::Channel* peer(ipc::Process p) override {
+    return p == ipc::Process::Proxy ? p_node_.get() : nullptr;
+  }
+  void ready(std::string) override {}
+  void probed(const std::string& uid, const std::string& probe, bool ok) {
+    p_->send(ipc::Probed{uid, probe, ok, "text"});
+  }
+  void want(const std::string& uid, std::uint32_t level) { p_->send(ipc::Want{uid, level}); }
+
+  std::map<std::string, Fd> kept;
+  std::vector<ipc::Pod> pods;
+  std::vector<std::string> gone;
+  std::size_t sockets = 0;
+  bool ack_gone = true;
+
+ private:
+  void on_supervisor(ipc::Received m) {
+    if (m.type == ipc::MessageType::Put) {
+      kept[m.as<ipc::Put>()->key] = std::move(m.fds.at(0));
+      u_->ack(m);
+    }
+    if (m.type == ipc::MessageType::Drop) kept.erase(m.as<ipc::Drop>()->key);
+  }
+  void on_proxy(ipc::Received m) {
+    if (m.type == ipc::MessageType::Pod) pods.push_back(*m.as<ipc::Pod>());
+    if (m.type == ipc::MessageType::Sockets) sockets += m.fds.size();
+    if (m.type == ipc::MessageType::Gone) {
+      gone.push_back(m.as<ipc::Gone>()->uid);
+      if (ack_gone) p_->ack(m);
+    }
+  }
+  io::SimLoop& loop_;
+  ipc::Bootstrap::Handler handler_;
+  std::unique_ptr<ipc::Channel> u_node_, u_, p_node_, p_;
+};
+
+class AgentTest : public testing::Test {
+ protected:
+  AgentTest() {
+    dir_ = "/tmp/knit-agent-XXXXXX";
+    KNIT_CHECK(::mkdtemp(dir_.data()) != nullptr);
+    image::Config hello;
+    hello.entrypoint = {"/hello"};
+    driver_owner_ = std::make_unique<FakeDriver>();
+    driver_ = driver_owner_.get();
+    driver_->images["hello"] = hello;
+    Settings settings;
+    settings.data_dir = dir_ + "/data";
+    settings.run_dir = dir_ + "/run";
+    settings.host_network_path = false;
+    Agent::Parts parts;
+    parts.exits = std::make_unique<FakeExits>(loop_, *driver_);
+    parts.driver = std::move(driver_owner_);
+    parts.random = seeded_random(1);
+    parts.machine.memory = std::int64_t{8} << 30;
+    agent_ = Agent::create(loop_, settings, api_, std::move(parts)).value();
+    bootstrap_ = std::make_unique<FakeBootstrap>(loop_, agent_->handler());
+    agent_->attach(*bootstrap_);
+    bootstrap_->connect_proxy();
+    agent_->start();
+    loop_.settle();
+  }
+  ~AgentTest() override {
+    agent_.reset();
+    std::filesystem::remove_all(dir_);
+  }
+  static Json pod(std::string_view container, std::string_view rest = "{}") {
+    Json out = json::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p",
+      "namespace":"default","uid":"u1"},"spec":{"nodeName":"knit"}})")
+                   .value();
+    json::merge_patch(out, json::parse(rest).value());
+    Json c = json::parse(R"({"name":"c","image":"hello"})").value();
+    json::merge_patch(c, json::parse(container).value());
+    json::set(out, {"spec", "containers"}, JsonArray{std::move(c)});
+    return out;
+  }
+  void run(Json p) {
+    api_.put_pod(std::move(p));
+    turn();
+  }
+  /// Lets everything happen that needs no time to pass, pipes included.
+  void turn(Duration d = 0ns) {
+    for (int i = 0; i < 20; ++i) {
+      loop_.settle();
+      loop_.poll_fds();
+    }
+    loop_.advance(d);
+    for (int i = 0; i < 20; ++i) {
+      loop_.settle();
+      loop_.poll_fds();
+    }
+  }
+  const Json& live() { return api_.objects.at({kube::Resource::of("pods"), "default", "p"}); }
+  bool exists() { return api_.objects.contains({kube::Resource::of("pods"), "default", "p"}); }
+  std::string phase() { return std::string(json::str(live(), {"status", "phase"})); }
+  Json container(std::size_t i = 0) {
+    return json::array(live(), {"status", "containerStatuses"}).at(i);
+  }
+  std::string ready() {
+    for (const Json& c : json::array(live(), {"status", "conditions"})) {
+      if (json::str(c, {"type"}) == "Ready") return std::string(json::str(c, {"status"}));
+    }
+    return "absent";
+  }
+
+  std::string dir_;
+  io::SimLoop loop_;
+  FakeApi api_;
+  std::unique_ptr<FakeDriver> driver_owner_;
+  FakeDriver* driver_ = nullptr;
+  std::unique_ptr<Agent> agent_;
+  std::unique_ptr<FakeBootstrap> bootstrap_;
+};
+
+TEST_F(AgentTest, RegistersTheNodeAndRenewsItsLease) {
+  const Json& node = api_.objects.at({kube::Resource::of("nodes"), "", "knit"});
+  EXPECT_EQ(json::str(node, {"metadata", "labels", "kubernetes.io/os"}), "linux");
+  EXPECT_EQ(json::str(node, {"spec", "podCIDR"}), "10.128.0.0/20");
+  const kube::Key lease{kube::Resource::of("leases.coordination.k8s.io"), "kube-node-lease",
+                        "knit"};
+  const std::string first(json::str(api_.objects.at(lease), {"spec", "renewTime"}));
+  turn(10s);
+  EXPECT_GT(json::str(api_.objects.at(lease), {"spec", "renewTime"}), first);
+}
+
+TEST_F(AgentTest, RunsAPodToReadyAndTellsTheProxy) {
+  run(pod("{}"));
+  EXPECT_EQ(phase(), "Running");
+  EXPECT_EQ(ready(), "True");
+  EXPECT_EQ(json::str(live(), {"status", "podIP"}), "10.128.0.2");
+  EXPECT_TRUE(json::str(container(), {"containerID"}).starts_with("crun://"));
+  EXPECT_EQ(json::str(container(), {"imageID"}), "hello@sha256:0");
+  ASSERT_FALSE(bootstrap_->pods.empty());
+  EXPECT_EQ(bootstrap_->pods.front().ip, "10.128.0.2");
+  EXPECT_TRUE(bootstrap_->pods.front().has_fds);
+  EXPECT_FALSE(bootstrap_->pods.back().has_fds);
+  EXPECT_EQ(bootstrap_->sockets, 4U);
+  EXPECT_TRUE(bootstrap_->kept.contains("pod/u1/netns"));
+  EXPECT_TRUE(bootstrap_->kept.contains("pod/u1/log-c-stdout"));
+  bootstrap_->want("u1", 9);
+  turn();
+  EXPECT_EQ(bootstrap_->sockets, 13U);
+  for (const char* reason : {"Pulled", "Created", "Started"})
+    EXPECT_EQ(api_.count(reason), 1U) << reason;
+}
+
+TEST_F(AgentTest, ANewProxyGetsEveryPodAgain) {
+  run(pod("{}"));
+  bootstrap_->pods.clear();
+  bootstrap_->connect_proxy();
+  turn();
+  ASSERT_EQ(bootstrap_->pods.size(), 1U);
+  EXPECT_TRUE(bootstrap_->pods[0].has_fds);
+}
+
+TEST_F(AgentTest, DeletionSignalsWaitsAndDeletes) {
+  driver_->ignore_term = true;
+  run(pod("{}"));
+  api_.start_deletion(FakeApi::pod_key(live()), 5);
+  turn();
+  EXPECT_EQ(driver_->by_name("c")->signals, std::vector<int>{15});
+  turn(4999ms);
+  EXPECT_TRUE(exists());
+  turn(1ms);
+  turn();
+  EXPECT_FALSE(exists());
+  EXPECT_EQ(bootstrap_->gone, std::vector<std::string>{"u1"});
+  EXPECT_TRUE(bootstrap_->kept.empty());
+  EXPECT_EQ(agent_->pods(), 0U);
+  EXPECT_EQ(api_.count("Killing"), 1U);
+  EXPECT_FALSE(std::filesystem::exists(dir_ + "/run/pods/u1"));
+}
+
+TEST_F(AgentTest, TheNamespaceOutlivesTheProxysLastUse) {
+  bootstrap_->ack_gone = false;
+  run(pod("{}"));
+  api_.start_deletion(FakeApi::pod_key(live()), 5);
+  turn(60s);
+  EXPECT_TRUE(exists());
+  EXPECT_TRUE(bootstrap_->kept.contains("pod/u1/netns"));
+}
+
+TEST_F(AgentTest, CrashesBackOff) {
+  run(pod("{}"));
+  driver_->end("c", 3 << 8);
+  turn();
+  EXPECT_EQ(json::i64(container(), {"restartCount"}), 1);  // the first restart is immediate
+  EXPECT_EQ(json::i64(container(), {"lastState", "terminated", "exitCode"}), 3);
+  EXPECT_EQ(ready(), "True");
+  driver_->end("c", 3 << 8);
+  turn();
+  EXPECT_EQ(json::str(container(), {"state", "waiting", "reason"}), "CrashLoopBackOff");
+  EXPECT_NE(json::str(container(), {"state", "waiting", "message"}).find("back-off 10s"),
+            std::string_view::npos);
+  EXPECT_EQ(ready(), "False");
+  turn(9999ms);
+  EXPECT_EQ(driver_->processes.size(), 0U);
+  turn(1ms);
+  EXPECT_EQ(driver_->processes.size(), 1U);
+  EXPECT_EQ(json::i64(container(), {"restartCount"}), 2);
+  driver_->oom = true;
+  driver_->end("c", 9);
+  turn();
+  EXPECT_EQ(json::str(container(), {"lastState", "terminated", "reason"}), "OOMKilled");
+}
+
+TEST_F(AgentTest, ADeletedPodStopsWaitingForItsRestart) {
+  run(pod("{}"));
+  driver_->end("c", 3 << 8);
+  turn();
+  driver_->end("c", 3 << 8);
+  turn();
+  api_.start_deletion(FakeApi::pod_key(live()), 30);
+  turn();
+  EXPECT_FALSE(exists());
+}
+
+TEST_F(AgentTest, RestartPolicyNeverEndsThePod) {
+  run(pod("{}", R"({"spec":{"restartPolicy":"Never"}})"));
+  driver_->end("c", 0);
+  turn();
+  EXPECT_EQ(phase(), "Succeeded");
+  EXPECT_EQ(json::str(container(), {"state", "terminated", "reason"}), "Completed");
+  EXPECT_EQ(bootstrap_->gone.size(), 1U);
+  api_.start_deletion(FakeApi::pod_key(live()), 30);
+  turn();
+  EXPECT_FALSE(exists());
+}
+
+TEST_F(AgentTest, ProbesGateReadinessAndRestart) {
+  run(pod(R"({"startupProbe":{"tcpSocket":{"port":1}},"readinessProbe":{"httpGet":{"port":2}},
+              "livenessProbe":{"tcpSocket":{"port":3}}})"));
+  EXPECT_EQ(ready(), "False");
+  ASSERT_EQ(bootstrap_->pods.back().probes.size(), 1U);
+  EXPECT_EQ(bootstrap_->pods.back().probes[0].id, "c/startup");
+  bootstrap_->probed("u1", "c/startup", true);
+  turn();
+  ASSERT_EQ(bootstrap_->pods.back().probes.size(), 2U);
+  EXPECT_EQ(ready(), "False");
+  EXPECT_TRUE(json::boolean(container(), {"started"}));
+  bootstrap_->probed("u1", "c/readiness", true);
+  turn();
+  EXPECT_EQ(ready(), "True");
+  bootstrap_->probed("u1", "c/readiness", false);
+  turn();
+  EXPECT_EQ(ready(), "False");
+  EXPECT_EQ(api_.count("Unhealthy"), 1U);
+  bootstrap_->probed("u1", "c/liveness", false);
+  turn();
+  EXPECT_EQ(json::i64(container(), {"restartCount"}), 1);
+  EXPECT_EQ(json::boolean(container(), {"started"}), false);  // gated again
+}
+
+TEST_F(AgentTest, ExecProbesRunHere) {
+  driver_->exec_code = 1;
+  run(pod(
+      R"({"readinessProbe":{"exec":{"command":["x"]},"periodSeconds":2,"failureThreshold":1}})"));
+  EXPECT_EQ(ready(), "False");
+  EXPECT_EQ(api_.count("Unhealthy"), 1U);
+  driver_->exec_code = 0;
+  turn(2s);
+  EXPECT_EQ(ready(), "True");
+}
+
+TEST_F(AgentTest, RolesHaveNoProcessAndQueueProxyFollowsTheProxy) {
+  Json p = pod("{}");
+  p.at("spec")
+      .at("containers")
+      .as_array()
+      .push_back(
+          json::parse(
+              R"({"name":"queue-proxy","image":"knit.local/role/queue-proxy","readinessProbe":{
+          "httpGet":{"port":8012,"httpHeaders":[{"name":"K-Network-Probe","value":"queue"}]}}})")
+              .value());
+  p.at("spec")
+      .at("containers")
+      .as_array()
+      .push_back(
+          json::parse(R"({"name":"istio-proxy","image":"knit.local/role/istio-proxy"})").value());
+  run(std::move(p));
+  EXPECT_EQ(driver_->processes.size(), 1U);
+  EXPECT_EQ(phase(), "Running");
+  EXPECT_EQ(ready(), "False");
+  EXPECT_TRUE(json::boolean(container(0), {"ready"}));
+  EXPECT_FALSE(json::boolean(container(1), {"ready"}));
+  EXPECT_TRUE(json::boolean(container(2), {"ready"}));
+  bootstrap_->probed("u1", "queue-proxy/readiness", true);
+  turn();
+  EXPECT_EQ(ready(), "True");
+}
+
+TEST_F(AgentTest, PodsOfRolesOnlyNeedNoNetwork) {
+  run(pod(R"({"image":"knit.local/role/activator"})"));
+  EXPECT_EQ(phase(), "Running");
+  EXPECT_EQ(ready(), "True");
+  EXPECT_TRUE(bootstrap_->pods.empty());
+  api_.start_deletion(FakeApi::pod_key(live()), 30);
+  turn();
+  EXPECT_FALSE(exists());
+}
+
+TEST_F(AgentTest, InitContainersRunInOrder) {
+  Json p = pod("{}", R"({"spec":{"initContainers":[{"name":"i1","image":"hello"},
+      {"name":"side","image":"hello","restartPolicy":"Always"},{"name":"i2","image":"hello"}]}})");
+  run(std::move(p));
+  EXPECT_EQ(phase(), "Pending");
+  EXPECT_NE(driver_->by_name("i1"), nullptr);
+  EXPECT_EQ(driver_->by_name("side"), nullptr);
+  driver_->end("i1", 0);
+  turn();
+  EXPECT_NE(driver_->by_name("side"), nullptr);
+  EXPECT_NE(driver_->by_name("i2"), nullptr);
+  EXPECT_EQ(driver_->by_name("c"), nullptr);
+  driver_->end("i2", 0);
+  turn();
+  EXPECT_NE(driver_->by_name("c"), nullptr);
+  EXPECT_EQ(phase(), "Running");
+  EXPECT_EQ(ready(), "True");
+}
+
+TEST_F(AgentTest, MissingImagesBackOffAndComeWhenImported) {
+  run(pod(R"({"image":"quay.io/x:1"})"));
+  EXPECT_EQ(json::str(container(), {"state", "waiting", "reason"}), "ErrImagePull");
+  turn(1s);
+  EXPECT_EQ(json::str(container(), {"state", "waiting", "reason"}), "ImagePullBackOff");
+  EXPECT_EQ(phase(), "Pending");
+  driver_->images["quay.io/x:1"] = driver_->images["hello"];
+  turn(10s);
+  EXPECT_EQ(phase(), "Running");
+}
+
+TEST_F(AgentTest, ObjectsAndTokensBecomeFilesAndEnvironment) {
+  run(pod(R"({"env":[{"name":"K","valueFrom":{"configMapKeyRef":{"name":"cm","key":"k"}}}],
+              "volumeMounts":[{"name":"t","mountPath":"/t"}]})",
+          R"({"spec":{"volumes":[{"name":"t","projected":{"sources":[
+              {"serviceAccountToken":{"path":"token"}},{"configMap":{"name":"cm"}}]}}]}})"));
+  turn(10s);
+  EXPECT_EQ(phase(), "Pending");
+  EXPECT_GE(api_.count("FailedMount"), 1U);
+  api_.objects[{kube::Resource::of("configmaps"), "default", "cm"}] =
+      json::parse(R"({"kind":"ConfigMap","data":{"k":"v"}})").value();
+  turn(10s);
+  EXPECT_EQ(phase(), "Running");
+  const auto& env = driver_->by_name("c")->spec.env;
+  EXPECT_NE(std::find(env.begin(), env.end(), "K=v"), env.end());
+  std::ifstream token(dir_ + "/run/pods/u1/volumes/t/token");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(token), {}), "token-1");
+  // Changes arrive; the token is renewed at 80 % of its life.
+  api_.objects[{kube::Resource::of("configmaps"), "default", "cm"}] =
+      json::parse(R"({"kind":"ConfigMap","data":{"k":"w"}})").value();
+  turn(60s);
+  std::ifstream key(dir_ + "/run/pods/u1/volumes/t/k");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(key), {}), "w");
+  turn(3600s);
+  EXPECT_EQ(api_.tokens, 2);
+}
+
+TEST_F(AgentTest, OutputBecomesALogFile) {
+  run(pod("{}"));
+  ASSERT_EQ(::write(driver_->by_name("c")->out.get(), "one\ntwo", 7), 7);
+  turn();
+  driver_->end("c", 0);
+  turn();
+  const auto path = agent_->worker("u1")->log_path("c", true);  // it was started again
+  ASSERT_TRUE(path.has_value()) << path.error().message();
+  std::ifstream in(*path);
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  EXPECT_NE(text.find(" stdout F one\n"), std::string::npos);
+  EXPECT_NE(text.find(" stdout P two\n"), std::string::npos);
+}
+
+TEST_F(AgentTest, StatusIsPublishedAgainAfterAFailure) {
+  api_.fail_patches = 2;
+  run(pod("{}"));
+  turn(2s);
+  EXPECT_EQ(phase(), "Running");
+}
+
+TEST_F(AgentTest, DeadlinesFailThePod) {
+  run(pod("{}", R"({"spec":{"activeDeadlineSeconds":20}})"));
+  turn(19s);
+  EXPECT_EQ(phase(), "Running");
+  turn(1s);
+  turn();
+  EXPECT_EQ(phase(), "Failed");
+  EXPECT_EQ(json::str(live(), {"status", "reason"}), "DeadlineExceeded");
+  EXPECT_TRUE(driver_->processes.empty());
+}
+
+TEST_F(AgentTest, UnsupportedPodsSayWhy) {
+  run(pod("{}", R"({"spec":{"hostNetwork":true}})"));
+  EXPECT_EQ(phase(), "Pending");
+  EXPECT_NE(json::str(container(), {"state", "waiting", "message"}).find("spec.hostNetwork"),
+            std::string_view::npos);
+  api_.start_deletion(FakeApi::pod_key(live()), 30);
+  turn();
+  EXPECT_FALSE(exists());
+}
+
+}  // namespace
+}  // namespace knit::node
