@@ -22,7 +22,6 @@ constexpr Rule kRules[] = {
     {"system:knit:node", "get|update|patch", "pods/status|nodes/status"},
     {"system:knit:node", "create|update|patch", "events|events.events.k8s.io"},
     {"system:knit:node", "create", "serviceaccounts/token"},
-    {"system:knit:events", "get|list|watch", "*"},
     {"system:knit:events", "create|update|patch", "events|events.events.k8s.io"},
     {"system:knit:controller:*", "*", "*"},
 };

@@ -93,6 +93,34 @@ LogTarget log_target(const Json& pod, const std::string& name, std::string conta
   return out;
 }
 
+/// Why a container has no log yet; empty: it has one.
+/// Source: kubernetes pkg/kubelet/kubelet_pods.go validateContainerLogStatus
+std::string no_log_yet(const Json& pod, const std::string& name, const std::string& container,
+                       bool previous) {
+  const std::string which = "container \"" + container + "\" in pod \"" + name + "\"";
+  const Json* status = nullptr;
+  for (const char* list :
+       {"containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"}) {
+    for (const Json& c : json::array(pod, {"status", list})) {
+      if (json::str(c, {"name"}) == container) status = &c;
+    }
+  }
+  if (status == nullptr) return which + " is not available";
+  const bool ended_before = json::find(*status, {"lastState", "terminated"}) != nullptr;
+  if (previous) return ended_before ? std::string() : "previous terminated " + which + " not found";
+  if (json::find(*status, {"state", "running"}) != nullptr ||
+      json::find(*status, {"state", "terminated"}) != nullptr || ended_before) {
+    return {};
+  }
+  const std::string_view reason = json::str(*status, {"state", "waiting", "reason"});
+  if (reason == "ErrImagePull") return which + " is waiting to start: image can't be pulled";
+  if (reason == "ImagePullBackOff") {
+    return which + " is waiting to start: trying and failing to pull image";
+  }
+  if (reason.empty()) return which + " is waiting to start - no logs yet";
+  return which + " is waiting to start: " + std::string(reason);
+}
+
 std::optional<std::int64_t> int_option(const http::Query& q, std::string_view name) {
   const std::string_view v = q.get(name);
   std::int64_t n = 0;
@@ -172,11 +200,16 @@ io::Task<void> Api::logs(CallPtr call) {
                             "pods/log \"" + info.name + "\": no node serves logs here"));
     co_return;
   }
+  const bool previous = query_flag(q, "previous");
+  if (std::string why = no_log_yet(pod, info.name, target.container, previous); !why.empty()) {
+    co_await reply_status(call, bad_request_status(std::move(why)));
+    co_return;
+  }
   LogSource::Request request;
   request.pod = call->key();
   request.uid = object->uid();
   request.container = target.container;
-  request.previous = query_flag(q, "previous");
+  request.previous = previous;
   request.follow = query_flag(q, "follow");
   request.timestamps = query_flag(q, "timestamps");
   request.tail_lines = int_option(q, "tailLines");

@@ -310,6 +310,93 @@ TEST_F(ApiTest, Reviews) {  // 1.16
   EXPECT_FALSE(review("system:serviceaccount:default:default"));
 }
 
+/// A log of three lines that stays open while somebody follows.
+class FakeLogs final : public LogSource {
+ public:
+  class FakeReader final : public Reader {
+   public:
+    FakeReader(FakeLogs* logs, bool follow) : logs_(logs), follow_(follow) { ++logs_->open_; }
+    ~FakeReader() override { --logs_->open_; }
+    io::Task<Result<std::string>> read() override {
+      if (++reads_ <= 3) co_return "line" + std::to_string(reads_) + "\n";
+      if (follow_) co_await logs_->never_;
+      co_return std::string();
+    }
+
+   private:
+    FakeLogs* logs_;
+    bool follow_;
+    int reads_ = 0;
+  };
+  io::Task<Result<std::unique_ptr<Reader>>> open(Request request) override {
+    asked_ = request;
+    co_return std::unique_ptr<Reader>(std::make_unique<FakeReader>(this, request.follow));
+  }
+  Request asked_;
+  int open_ = 0;
+  io::Event never_;
+};
+
+class LogTest : public ApiTest {
+ protected:
+  LogSource* logs() override { return &logs_; }
+  void make_pod(std::string_view status) {
+    ok(call(
+           "POST", "/api/v1/namespaces/default/pods",
+           R"({"metadata":{"name":"p"},"spec":{"nodeName":"knit","containers":[{"name":"c","image":"i"},
+                {"name":"d","image":"i"}]}})"),
+       201);
+    ok(call("PATCH", "/api/v1/namespaces/default/pods/p/status",
+            R"({"status":{"containerStatuses":[{"name":"c","image":"i","imageID":"","ready":false,
+                "restartCount":0,)" +
+                std::string(status) + "}]}}",
+            "application/merge-patch+json"));
+  }
+  static constexpr const char* kLog = "/api/v1/namespaces/default/pods/p/log";
+  FakeLogs logs_;
+};
+
+TEST_F(LogTest, TextOfARunningContainer) {  // 1.19
+  make_pod(R"("state":{"running":{"startedAt":"2026-01-01T00:00:00Z"}})");
+  const auto r = call("GET", std::string(kLog) + "?container=c&tailLines=5&timestamps=true");
+  EXPECT_EQ(r.status, 200);
+  EXPECT_EQ(r.headers.get("Content-Type"), "text/plain");
+  EXPECT_EQ(r.body, "line1\nline2\nline3\n");
+  EXPECT_EQ(logs_.asked_.container, "c");
+  EXPECT_EQ(logs_.asked_.tail_lines, 5);
+  EXPECT_TRUE(logs_.asked_.timestamps);
+  expect_status(call("GET", kLog), 400, "BadRequest",
+                "a container name must be specified for pod p, choose one of: [c d]");
+  expect_status(call("GET", std::string(kLog) + "?container=x"), 400, "BadRequest",
+                "container x is not valid for pod p");
+  expect_status(call("GET", std::string(kLog) + "?container=d"), 400, "BadRequest",
+                "container \"d\" in pod \"p\" is not available");
+  expect_status(call("GET", std::string(kLog) + "?container=c&previous=true"), 400, "BadRequest",
+                "previous terminated container \"c\" in pod \"p\" not found");
+}
+
+TEST_F(LogTest, AFollowerThatLeavesLetsTheReaderGo) {
+  make_pod(R"("state":{"running":{"startedAt":"2026-01-01T00:00:00Z"}})");
+  http::Client client(loop, connector("system:knit:controller:test"), {.host = "api"});
+  http::Request request;
+  request.path = kLog;
+  request.query.add("container", "c");
+  request.query.add("follow", "true");
+  {
+    auto opened = wait(client.open(std::move(request)));
+    ASSERT_TRUE(opened);
+    EXPECT_EQ(logs_.open_, 1);
+  }
+  loop.settle();
+  EXPECT_EQ(logs_.open_, 0);
+}
+
+TEST_F(LogTest, AContainerThatWaits) {
+  make_pod(R"("state":{"waiting":{"reason":"ContainerCreating"}})");
+  expect_status(call("GET", std::string(kLog) + "?container=c"), 400, "BadRequest",
+                "container \"c\" in pod \"p\" is waiting to start: ContainerCreating");
+}
+
 TEST_F(ApiTest, BigAnswersAreCompressedAndPeopleSeeIndentedJson) {  // 1.1
   put_config("big", R"({"k":")" + std::string(200'000, 'x') + "\"}");
   http::Request r;

@@ -24,7 +24,7 @@ inline Json parse(std::string_view text) {
 
 class ApiFixture : public ::testing::Test {
  protected:
-  ApiFixture() {
+  void SetUp() override {
     store::Options options;
     options.writer_thread = false;
     store = std::move(store::Store::open(options)).value();
