@@ -29,6 +29,9 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
   std::map<std::string, PlannerStats> stats;
   std::set<Item> dirty;
   bool started = false, posted = false, committing = false;
+  int conflicts = 0;           // of commits, one after the other
+  io::Loop::Timer pause;       // set: settles wait for it
+  std::map<Item, int> fights;  // how often in a row an item was left when the rounds were used up
   struct Retry {
     int failures = 0;
     io::Loop::Timer timer;
@@ -48,7 +51,7 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
     schedule();
   }
   void schedule() {
-    if (posted || committing || dirty.empty() || !started) return;
+    if (posted || committing || pause || dirty.empty() || !started) return;
     posted = true;
     loop.post([weak = weak_from_this()] {
       if (const auto self = weak.lock()) {
@@ -115,6 +118,47 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
     }
     retry.timer = loop.after(delay, [weak = weak_from_this(), item] {
       if (const auto self = weak.lock()) self->add_dirty(item);
+    });
+  }
+
+  // Left over after the last round. A long chain goes on after the commit; planners that answer
+  // each other's writes for ever are slowed down.
+  void unsettled(const Item& item) {
+    const int times = ++fights[item];
+    if (times <= settings.max_unsettled) {
+      dirty.insert(item);
+      return;
+    }
+    auto& planner_stats = stats[planners[item.planner].name];
+    ++planner_stats.errors;
+    planner_stats.last_error = kube::to_string(item.key) + ": plans do not settle";
+    KNIT_LOG(Warn, "plans do not settle: they answer each other's writes",
+             KV("planner", planners[item.planner].name), KV("object", item.key),
+             KV("times", times));
+    const int doublings = std::min(times - settings.max_unsettled - 1, 28);
+    retries[item].timer = loop.after(
+        std::min(settings.retry_last, settings.retry_first * (std::int64_t{1} << doublings)),
+        [weak = weak_from_this(), item] {
+          if (const auto self = weak.lock()) self->add_dirty(item);
+        });
+  }
+
+  // A commit that others were faster than is planned again on a newer snapshot: at once, then after
+  // pauses that grow to 16 ms (what was accepted before may still be on its way to the disk).
+  void refused(const std::set<Item>& touched, const Error& error) {
+    const auto code = error.code();
+    if (code != Code::Conflict && code != Code::AlreadyExists && code != Code::NotFound) {
+      for (const auto& item : touched) failed(item, error);
+      return;
+    }
+    for (const auto& item : touched) dirty.insert(item);
+    if (++conflicts == 1) return;
+    const int doublings = std::min(conflicts - 2, 4);
+    pause = loop.after(std::chrono::milliseconds(1) * (1 << doublings), [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) {
+        self->pause.cancel();
+        self->schedule();
+      }
     });
   }
 
@@ -205,12 +249,13 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
       }
       todo = std::move(next);
     }
-    if (round >= settings.max_rounds && !todo.empty()) {
-      KNIT_LOG(Warn, "plans have not settled, going on after the commit", KV("rounds", round),
-               KV("planner", planners[todo.begin()->planner].name),
-               KV("object", todo.begin()->key));
+    if (todo.empty()) {
+      for (const Item& item : touched) fights.erase(item);
+    } else if (round < settings.max_rounds) {
+      dirty.merge(todo);  // the commit is large enough
+    } else {
+      for (const Item& item : todo) unsettled(item);
     }
-    dirty.merge(todo);
     dirty.merge(deferred);
     commit(overlay, std::move(touched), std::move(notes));
   }
@@ -247,11 +292,9 @@ struct Driver::State : std::enable_shared_from_this<Driver::State> {
                      self->committing = false;
                      if (!done) {
                        self->own.clear();
-                       if (done.error().code() == Code::Conflict) {
-                         for (const auto& item : touched) self->dirty.insert(item);
-                       } else {
-                         for (const auto& item : touched) self->failed(item, done.error());
-                       }
+                       self->refused(touched, done.error());
+                     } else {
+                       self->conflicts = 0;
                      }
                      self->schedule();
                    });

@@ -14,6 +14,7 @@ namespace knit::reconcile {
 
 struct DriverSettings {
   int max_rounds = 16;             // planning rounds of one settle
+  int max_unsettled = 4;           // settles in a row that use all rounds; then back-off
   std::size_t max_batch = 512;     // keys of one settle
   std::size_t max_changes = 4096;  // objects of one commit; a settle that passes it commits
   Duration retry_first = std::chrono::milliseconds(5);

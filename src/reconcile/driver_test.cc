@@ -55,8 +55,9 @@ TEST(Driver, AConflictIsPlannedAgainOnAFreshSnapshot) {
   SimWorld world;
   world.driver.add(chain(2));
   world.start();
-  world.backend.fail_commits(2);
+  world.backend.fail_commits(3);
   ASSERT_TRUE(world.apply(res::configmaps(), R"({"metadata":{"name":"x-0","namespace":"d"}})"));
+  world.run(milliseconds(3));  // at once, then after 1 ms, then after 2 ms
   EXPECT_EQ(world.backend.list(res::configmaps()).size(), 3U);
 }
 
@@ -188,6 +189,31 @@ TEST(Driver, MakingAgainWhatWasRemovedWaitsForTheCommit) {
   EXPECT_EQ(json::str(view, {"data", "v"}), "2");
   EXPECT_NE(object->uid(), first);
   EXPECT_EQ(world.pending(), std::vector<std::string>());
+}
+
+// Two planners that undo each other's work must not burn the processor.
+TEST(Driver, PlansThatNeverSettleBackOff) {
+  SimWorld world;
+  int plans = 0;
+  for (const auto value : {"1", "2"}) {
+    Planner p;
+    p.name = std::string("fighter") + value;
+    p.owns = res::secrets();
+    p.triggers = {by_any(res::configmaps(), res::secrets())};
+    p.plan = [&plans, value](const World& seen, const Key& key, Instant) {
+      ++plans;
+      Plan plan;
+      plan.ensure(seen, {res::configmaps(), key.ns, "c"}, config(value));
+      return plan;
+    };
+    world.driver.add(std::move(p));
+  }
+  world.start();
+  ASSERT_TRUE(world.apply(res::secrets(), R"({"metadata":{"name":"s","namespace":"d"}})"));
+  world.run(seconds(60));
+  EXPECT_LT(plans, 2000);
+  EXPECT_NE(world.driver.stats().at("fighter1").last_error.find("plans do not settle"),
+            std::string::npos);
 }
 
 // The settle that made a change planned its consequences; it is not planned again when it comes

@@ -146,6 +146,10 @@ TEST_F(CoreTest, ServiceAdmissionTable) {
       {"node port out of range", R"({"type":"NodePort","ports":[{"port":80,"nodePort":80}]})",
        "The range of valid ports is 30000-32767"},
       {"node port", R"({"type":"NodePort","ports":[{"port":80,"nodePort":30080}]})", ""},
+      {"IPv6", R"({"ipFamilies":["IPv6"],"ports":[{"port":80}]})",
+       "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster"},
+      {"two families", R"({"ipFamilyPolicy":"RequireDualStack","ports":[{"port":80}]})",
+       "this cluster is not configured for dual-stack services"},
       {"external name", R"({"type":"ExternalName","externalName":"x.y"})", ""},
   };
   int n = 0;

@@ -44,6 +44,25 @@ Result<std::string> allocate_v4(const World& world, const Key& self, const Servi
                                             ": no address of " + ranges.v4 + " is free");
 }
 
+Result<void> admit_families(const Key& self, const Json& service) {
+  const auto invalid = [&](const std::string& what) {
+    return Error(Code::InvalidArgument, "Service \"" + self.name + "\" is invalid: " + what);
+  };
+  const auto& families = json::array(service, {"spec", "ipFamilies"});
+  for (std::size_t i = 0; i < families.size(); ++i) {
+    if (families[i] != Json("IPv4")) {
+      return invalid("spec.ipFamilies[" + std::to_string(i) + "]: Invalid value: " +
+                     json::print(families[i]) + ": not configured on this cluster");
+    }
+  }
+  if (json::str(service, {"spec", "ipFamilyPolicy"}) == "RequireDualStack") {
+    return invalid(
+        "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured "
+        "for dual-stack services");
+  }
+  return {};
+}
+
 Result<void> admit_address(const World& world, const Key& self, Json& service, const Json* before,
                            const ServiceRanges& ranges) {
   std::string address(json::str(service, {"spec", "clusterIP"}));
@@ -225,6 +244,7 @@ Result<void> admit_service(const World& world, Json& service, const Json* before
     }
     return {};
   }
+  KNIT_TRY_VOID(admit_families(self, service));
   KNIT_TRY_VOID(admit_address(world, self, service, before, ranges));
   if (json::str(service, {"spec", "internalTrafficPolicy"}).empty()) {
     json::set(service, {"spec", "internalTrafficPolicy"}, Json("Cluster"));

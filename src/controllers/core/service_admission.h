@@ -9,14 +9,14 @@ namespace knit::controllers::core {
 
 struct ServiceRanges {
   std::string v4 = "172.30.0.0/16";
-  std::string v6 = "fd00:10:30::/112";  // "" when there is no IPv6
-  std::string dns_ip = "172.30.0.10";   // kept free
+  std::string dns_ip = "172.30.0.10";  // kept free
   int node_port_first = 30000, node_port_last = 32767;
 };
 
 /// Completes `service` (a whole Service) for storing: type, sessionAffinity, ipFamilies, clusterIP
 /// and clusterIPs (a free address of the range; the same name asks for the same one first),
-/// nodePorts. `before` is the stored object on update, whose addresses stay. Doing it twice
+/// nodePorts. Services are single-stack IPv4; others are refused as a cluster without IPv6 does.
+/// `before` is the stored object on update, whose addresses stay. Doing it twice
 /// changes nothing more. Errors: InvalidArgument (an address out of range or immutable),
 /// AlreadyExists (taken), ResourceExhausted (the range is full).
 /// Source: kubernetes pkg/registry/core/service/storage/{alloc,storage}.go
