@@ -86,12 +86,13 @@ void Worker::enter_captured(std::unique_ptr<Conn> conn, Caller caller, const std
     case Resolved::Kind::Dns:
       return enter_dns(std::move(conn), std::move(caller));
     case Resolved::Kind::Service: {
-      const bool http = r.port->protocol == pc::Protocol::Http;
+      const auto* service = t->services.find(r.service);
+      const bool http = service && speaks_http(*t, *service, *r.port);
       if (sidecar && http) return outbound_http();
       if (r.port->backends.empty()) return refuse(std::move(conn));
       const auto& b = r.port->backends[random() % r.port->backends.size()];
       if (sidecar && !b.pod_uid.empty()) {
-        return outbound_tcp(t->services.find(r.service), b.pod_uid, b.port);
+        return outbound_tcp(service, b.pod_uid, b.port);
       }
       return enter_backend(std::move(conn), std::move(caller), b);
     }

@@ -448,15 +448,13 @@ void Engine::on_pod(const ipc::Received&, ipc::Pod pod, std::vector<Fd> fds) {
   PodState& state = pods_[uid];
   state.message = pod;
   state.wanted.resize(workers_.size() + 1);
+  each_worker([uid, ip = pod.ip](Worker& w) { w.sockets().learn(uid, ip); });
   if (pod.has_fds && !fds.empty()) {
     auto listener = std::make_shared<Fd>(std::move(fds[0]));
     ListenerInfo info;
     info.kind = ListenerInfo::Kind::PodCapture;
     info.uid = uid;
-    each_worker([uid, listener, info](Worker& w) {
-      w.add_listener("pod/" + uid, listener, info);
-      w.sockets().add(uid, {});
-    });
+    each_worker([uid, listener, info](Worker& w) { w.add_listener("pod/" + uid, listener, info); });
     if (fds.size() > 1) on_dns_socket(uid, std::move(fds[1]));
   }
   probe_sockets_.add(uid, {});

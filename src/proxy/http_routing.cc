@@ -61,6 +61,7 @@ struct Walk {
     RouteQuery rq;
     rq.authority = q.authority;
     rq.path = q.path;
+    rq.method = q.method;
     rq.mesh = g->mesh;
     rq.header = q.header;
     bool served = false, redirect = false;
@@ -117,6 +118,12 @@ struct Walk {
     if (!s->revision.empty()) return revision(s->revision, s);
     if (p->backends.empty()) return reply(503, "no healthy upstream", "UH", "no_healthy_upstream");
     const auto& b = p->backends[random % p->backends.size()];
+    if (!speaks_http(t, *s, *p) && p->protocol == pc::Protocol::Http2) {
+      return reply(502,
+                   "Service " + name + " port " + std::to_string(port) +
+                       " speaks HTTP/2, which is not supported on this road yet\n",
+                   "UPE", "upstream_protocol_error");
+    }
     if (b.pod_uid.empty()) return address(b.ip, b.port);
     return pod(b.pod_uid, b.port, s);
   }
@@ -306,6 +313,7 @@ struct Walk {
       rq.mesh = w->mesh;
       rq.authority = q.authority;
       rq.path = q.path;
+      rq.method = q.method;
       rq.header = q.header;
       const RoutePick pick = pick_route(t, rq);
       if (pick.route) return follow(pick);

@@ -23,7 +23,9 @@ bool matches(const pc::Match& m, const RouteQuery& q) {
   if (!m.path_exact.empty() && path != m.path_exact) return false;
   if (!path.starts_with(m.path_prefix)) return false;
   for (const auto& h : m.headers) {
-    const std::string_view* value = h.name == ":authority" ? &q.authority : q.header(h.name);
+    const std::string_view* value = h.name == ":authority" ? &q.authority
+                                    : h.name == ":method"  ? &q.method
+                                                           : q.header(h.name);
     if (!value) return false;
     switch (h.kind) {
       case pc::HeaderMatch::Kind::Exact:
@@ -230,6 +232,17 @@ pc::MtlsMode inbound_mode(const pc::Workload& w, std::uint16_t port) {
 
 bool excluded_inbound(const pc::Workload& w, std::uint16_t port) {
   return contains(w.excluded_inbound_ports, port);
+}
+
+bool speaks_http(const Tables& t, const pc::Service& s, const pc::ServicePort& p) {
+  if (p.protocol == pc::Protocol::Http) return true;
+  if (p.protocol != pc::Protocol::Http2) return false;
+  if (!s.revision.empty()) return true;
+  for (const auto& b : p.backends) {
+    const auto* w = t.workloads.find(b.pod_uid);
+    if (w && w->role != pc::Role::App) return true;
+  }
+  return false;
 }
 
 bool queue_proxy_port(const pc::Workload& w, std::uint16_t port) {

@@ -42,7 +42,7 @@ using HeaderLookup = std::function<const std::string_view*(std::string_view name
 struct RouteQuery {
   std::vector<std::string_view> gateways;  // "ns/name" or "mesh"
   std::string_view mesh;                   // restricts "mesh" routes to this mesh
-  std::string_view authority, path;
+  std::string_view authority, path, method = "GET";
   HeaderLookup header;
 };
 /// The first matching route, or nullptr (404 NR). `owner` keeps it alive.
@@ -75,6 +75,9 @@ HopVerdict judge_hop(const Tables& t, const pc::Workload* sender, const pc::Serv
                      const pc::Workload& receiver, std::uint16_t port);
 pc::MtlsMode inbound_mode(const pc::Workload& w, std::uint16_t port);
 bool excluded_inbound(const pc::Workload& w, std::uint16_t port);
+/// HTTP/1.1 is spoken to it: port named http…, or http2… where Knit itself answers. HTTP/2 ports of
+/// apps pass as bytes.
+bool speaks_http(const Tables& t, const pc::Service& s, const pc::ServicePort& p);
 /// A port of queue-proxy in front of a revision's app.
 bool queue_proxy_port(const pc::Workload& w, std::uint16_t port);
 

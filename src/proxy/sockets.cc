@@ -104,6 +104,7 @@ Sockets::Taken Sockets::take(const std::string& uid, const std::string& ip, std:
     return out;
   }
   Pod& pod = it->second;
+  if (ip.empty() && pod.ip.empty()) return out;
   if (reuse == Reuse::Allowed) {
     if (const auto found = pod.idle.find(port); found != pod.idle.end()) {
       while (!found->second.empty()) {
@@ -123,7 +124,7 @@ Sockets::Taken Sockets::take(const std::string& uid, const std::string& ip, std:
   if (!pod.stock.empty()) {
     Fd fd = std::move(pod.stock.back());
     pod.stock.pop_back();
-    out.conn = connect_conn(loop_, std::move(fd), ip, port);
+    out.conn = connect_conn(loop_, std::move(fd), ip.empty() ? pod.ip : ip, port);
   } else {
     // Idle connections to other ports of the pod hold sockets that are needed here.
     for (auto& [other, list] : pod.idle) {

@@ -20,6 +20,8 @@ class Sockets final : public Conn::Owner {
   ~Sockets() override;
 
   void add(const std::string& uid, std::vector<Fd> sockets);
+  /// The pod's address as the node says it: used when config does not have it yet.
+  void learn(const std::string& uid, std::string ip) { pods_[uid].ip = std::move(ip); }
   /// Closes everything of the pod; waiters are told.
   void forget(const std::string& uid);
 
@@ -60,6 +62,7 @@ class Sockets final : public Conn::Owner {
     Instant since;
   };
   struct Pod {
+    std::string ip;
     std::vector<Fd> stock;
     std::uint32_t level = 4, asked_at = 0;
     bool asked = false;

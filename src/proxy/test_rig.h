@@ -201,18 +201,29 @@ class App {
 
 class Rig {
  public:
-  Rig() {
+  /// `workers` 0: the main loop is the worker; else that many on threads of their own.
+  explicit Rig(int workers = 0) {
     loop = *io::RealLoop::create(0);
+    std::vector<io::Loop*> loops;
+    for (int i = 0; i < workers; ++i) {
+      worker_loops.push_back(*io::RealLoop::create(0));
+      loops.push_back(worker_loops.back().get());
+    }
+    if (loops.empty()) loops.push_back(loop.get());
     const int pid = ::getpid();
     net = "127." + std::to_string(64 + pid % 100) + "." + std::to_string(pid / 100 % 250) + ".";
     mesh_ca = authority("mesh");
     apps_ca = authority("apps");
-    engine = *Engine::create(
-        *loop, {loop.get()}, seeded_random(7),
-        {.server = [this] { return server_end ? server_proxy_end.get() : nullptr; },
-         .node = [this] { return node_proxy_end.get(); },
-         .access_log = [this](const std::string& uid,
-                              std::string line) { access_log[uid].push_back(std::move(line)); }});
+    engine =
+        *Engine::create(*loop, loops, system_random(),
+                        {.server = [this] { return server_end ? server_proxy_end.get() : nullptr; },
+                         .node = [this] { return node_proxy_end.get(); },
+                         .access_log =
+                             [this](const std::string& uid, std::string line) {
+                               const std::lock_guard lock(log_mutex);
+                               access_log[uid].push_back(std::move(line));
+                             }});
+    for (auto& w : worker_loops) threads.emplace_back([l = w.get()] { l->run(); });
     std::tie(server_end, server_proxy_end) =
         ipc::memory_channels(*loop, {[this](ipc::Received r) { on_server(std::move(r)); }, [] {}},
                              {[this](ipc::Received r) { engine->on_server(std::move(r)); }, [] {}});
@@ -230,6 +241,8 @@ class Rig {
     put(pc::Type::Mesh, "istio-system", pc::Mesh{});
   }
   ~Rig() {
+    for (auto& w : worker_loops) w->stop();
+    for (auto& t : threads) t.join();
     apps.clear();
     engine.reset();
     server_end.reset();
@@ -387,6 +400,9 @@ class Rig {
   }
 
   std::unique_ptr<io::RealLoop> loop;
+  std::vector<std::unique_ptr<io::RealLoop>> worker_loops;
+  std::vector<std::thread> threads;
+  std::mutex log_mutex;
   std::string net;
   std::shared_ptr<const pki::Authority> mesh_ca, apps_ca;
   std::unique_ptr<Engine> engine;
