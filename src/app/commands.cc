@@ -64,6 +64,7 @@ std::vector<cli::Command> all_commands() {
     return in.has("cleanup") ? cleanup(in.text("settings")) : run_process(ipc::Process::Node);
   };
   out.push_back(std::move(node));
+  for (auto& command : data_commands()) out.push_back(std::move(command));
   return out;
 }
 

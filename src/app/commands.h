@@ -8,4 +8,7 @@
 
 namespace knit::app {
 std::vector<cli::Command> all_commands();
+/// cert and image.
+std::vector<cli::Command> data_commands();
+
 }  // namespace knit::app
