@@ -35,9 +35,29 @@ class FakeBootstrap final : public ipc::Bootstrap {
     p_ = std::move(other);
     handler_.on_peer(ipc::Process::Proxy, 1);
   }
+  void connect_server() {
+    auto [node, other] = ipc::memory_channels(
+        loop_,
+        {.on_message =
+             [this](ipc::Received m) { handler_.on_message(ipc::Process::Server, std::move(m)); },
+         .on_closed = [] {}},
+        {.on_message =
+             [this](ipc::Received m) {
+               if (m.type == ipc::MessageType::Started) {
+                 started.push_back(m.as<ipc::Started>()->uid);
+               }
+             },
+         .on_closed = [] {}});
+    s_node_ = std::move(node);
+    s_ = std::move(other);
+    handler_.on_peer(ipc::Process::Server, 1);
+  }
+  void start(const std::string& uid, const std::string& pod) { s_->send(ipc::Start{uid, pod}); }
   ipc::Channel& supervisor() override { return *u_node_; }
   ipc::Channel* peer(ipc::Process p) override {
-    return p == ipc::Process::Proxy ? p_node_.get() : nullptr;
+    return p == ipc::Process::Proxy    ? p_node_.get()
+           : p == ipc::Process::Server ? s_node_.get()
+                                       : nullptr;
   }
   void ready(std::string) override {}
   void probed(const std::string& uid, const std::string& probe, bool ok) {
@@ -47,7 +67,7 @@ class FakeBootstrap final : public ipc::Bootstrap {
 
   std::map<std::string, Fd> kept;
   std::vector<ipc::Pod> pods;
-  std::vector<std::string> gone;
+  std::vector<std::string> gone, started;
   std::size_t sockets = 0;
   bool ack_gone = true;
 
@@ -69,7 +89,7 @@ class FakeBootstrap final : public ipc::Bootstrap {
   }
   io::SimLoop& loop_;
   ipc::Bootstrap::Handler handler_;
-  std::unique_ptr<ipc::Channel> u_node_, u_, p_node_, p_;
+  std::unique_ptr<ipc::Channel> u_node_, u_, p_node_, p_, s_node_, s_;
 };
 
 class AgentTest : public testing::Test {
@@ -79,6 +99,12 @@ class AgentTest : public testing::Test {
     KNIT_CHECK(::mkdtemp(dir_.data()) != nullptr);
     image::Config hello;
     hello.entrypoint = {"/hello"};
+    make_agent(hello);
+    bootstrap_->connect_proxy();
+    agent_->start();
+    loop_.settle();
+  }
+  void make_agent(const image::Config& hello) {
     driver_owner_ = std::make_unique<FakeDriver>();
     driver_ = driver_owner_.get();
     driver_->images["hello"] = hello;
@@ -94,9 +120,6 @@ class AgentTest : public testing::Test {
     agent_ = Agent::create(loop_, settings, api_, std::move(parts)).value();
     bootstrap_ = std::make_unique<FakeBootstrap>(loop_, agent_->handler());
     agent_->attach(*bootstrap_);
-    bootstrap_->connect_proxy();
-    agent_->start();
-    loop_.settle();
   }
   ~AgentTest() override {
     agent_.reset();
@@ -405,6 +428,70 @@ TEST_F(AgentTest, OutputBecomesALogFile) {
   const std::string text(std::istreambuf_iterator<char>(in), {});
   EXPECT_NE(text.find(" stdout F one\n"), std::string::npos);
   EXPECT_NE(text.find(" stdout P two\n"), std::string::npos);
+}
+
+// A node that was killed and came back: the pod, its log and its end are not lost.
+TEST_F(AgentTest, TakesOverRunningPods) {
+  run(pod("{}"));
+  ASSERT_EQ(phase(), "Running");
+  const image::Config image = driver_->images["hello"];
+  auto processes = std::move(driver_->processes);
+  auto kept = std::move(bootstrap_->kept);
+  agent_.reset();  // pods run on
+  const auto old = std::move(bootstrap_);
+  make_agent(image);
+  driver_->processes = std::move(processes);
+  for (auto& [key, fd] : kept) agent_->handler().on_kept(key, std::move(fd));
+  bootstrap_->connect_proxy();
+  agent_->start();
+  turn();
+  EXPECT_EQ(agent_->pods(), 1U);
+  EXPECT_EQ(phase(), "Running");
+  EXPECT_EQ(ready(), "True");
+  EXPECT_EQ(json::i64(container(), {"restartCount"}), 0);
+  EXPECT_EQ(driver_->processes.size(), 1U);
+  EXPECT_TRUE(driver_->removed.empty());
+  ASSERT_EQ(bootstrap_->pods.size(), 1U);
+  EXPECT_EQ(bootstrap_->pods[0].ip, "10.128.0.2");
+  ASSERT_EQ(::write(driver_->by_name("c")->out.get(), "later\n", 6), 6);
+  turn();
+  std::ifstream in(*agent_->worker("u1")->log_path("c", false));
+  EXPECT_NE(std::string(std::istreambuf_iterator<char>(in), {}).find(" stdout F later\n"),
+            std::string::npos);
+  driver_->end("c", 5 << 8);
+  turn();
+  EXPECT_EQ(json::i64(container(), {"lastState", "terminated", "exitCode"}), 5);
+  EXPECT_EQ(json::i64(container(), {"restartCount"}), 1);
+}
+
+TEST_F(AgentTest, PodsThatTheApiForgotAreEnded) {
+  run(pod("{}"));
+  api_.objects.erase(FakeApi::pod_key(live()));
+  api_.handlers.deleted("u1");
+  turn();
+  EXPECT_EQ(agent_->pods(), 0U);
+  EXPECT_TRUE(api_.deleted.empty());
+  EXPECT_TRUE(driver_->processes.empty());
+}
+
+TEST_F(AgentTest, AStartMayPrecedeItsCommitButNotForLong) {
+  Json p = pod("{}");
+  bootstrap_->connect_server();
+  bootstrap_->start("u1", json::print(p));
+  turn();
+  EXPECT_EQ(bootstrap_->started, std::vector<std::string>{"u1"});
+  EXPECT_EQ(driver_->processes.size(), 1U);
+  api_.put_pod(p);
+  turn(20s);
+  EXPECT_EQ(phase(), "Running");
+  json::set(p, {"metadata", "uid"}, "u2");
+  bootstrap_->start("u2", json::print(p));
+  turn();
+  EXPECT_EQ(driver_->processes.size(), 2U);
+  turn(10s);
+  turn();
+  EXPECT_EQ(driver_->processes.size(), 1U);
+  EXPECT_EQ(agent_->worker("u2"), nullptr);
 }
 
 TEST_F(AgentTest, StatusIsPublishedAgainAfterAFailure) {

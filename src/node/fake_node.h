@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <functional>
@@ -132,7 +133,8 @@ class FakeDriver final : public Driver {
   }
   Result<net::PodNet> make_net(const net::PodNetSettings&) override {
     net::PodNet out;
-    for (Fd* fd : {&out.netns, &out.listener, &out.dns, &out.link}) {
+    out.listener = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    for (Fd* fd : {&out.netns, &out.dns, &out.link}) {
       *fd = Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     }
     out.cookie = 7;
@@ -178,7 +180,11 @@ class FakeDriver final : public Driver {
   Result<void> mount_memory(const std::string&, std::int64_t) override { return {}; }
   void unmount(const std::string&) override {}
   std::string uri(const std::string& id) override { return "crun://" + id; }
-  std::vector<std::string> containers() override { return {}; }
+  std::vector<std::string> containers() override {
+    std::vector<std::string> out;
+    for (const auto& [id, p] : processes) out.push_back(id);
+    return out;
+  }
   std::uint64_t start_time(pid_t) override { return 1; }
 };
 

@@ -100,6 +100,7 @@ class PodWorker {
   void waiting(Container* c, std::string reason, std::string message);
   void started(Container* c);
   void startup_passed(Container* c);
+  void exec_probes(Container* c);
   void finish_run(Container* c);
   void play_role(Container* c);
   bool restarts(const Container& c) const;

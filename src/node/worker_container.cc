@@ -289,7 +289,7 @@ io::Task<std::optional<Duration>> PodWorker::run_once(Container* c) {
     c->resumed = false;
     c->begun = host_.loop().now();
     host_.expect(*this, c->id, c->pid, c->start_time);
-    if (net_) host_.announce(*this);
+    exec_probes(c);
   }
   co_await c->exited;
   finish_run(c);
@@ -310,10 +310,10 @@ void PodWorker::started(Container* c) {
   c->st.container_id = host_.driver().uri(c->id);
   c->st.ready = c->st.started = false;
   host_.event(pod_, "Normal", "Started", "Started container " + c->view.name, c->view.name);
-  if (!has_probe(*c, "startupProbe")) {
+  if (has_probe(*c, "startupProbe")) {
+    exec_probes(c);
+  } else {
     startup_passed(c);
-  } else if (json::find(*c->view.json, {"startupProbe", "exec"}) != nullptr) {
-    c->tasks.push_back(host_.loop().spawn_scoped(exec_probe(c, "startupProbe")));
   }
   save_state();
   if (net_) host_.announce(*this);
@@ -323,12 +323,18 @@ void PodWorker::started(Container* c) {
 void PodWorker::startup_passed(Container* c) {
   c->st.started = true;
   c->st.ready = !has_probe(*c, "readinessProbe");
-  for (const char* which : {"readinessProbe", "livenessProbe"}) {
+  exec_probes(c);
+  nudge();
+}
+
+/// Those that run now: the startup probe alone, or the others.
+void PodWorker::exec_probes(Container* c) {
+  for (const char* which : {"startupProbe", "readinessProbe", "livenessProbe"}) {
+    if ((std::string_view(which) == "startupProbe") == c->st.started) continue;
     if (json::find(*c->view.json, {which, "exec"}) != nullptr) {
       c->tasks.push_back(host_.loop().spawn_scoped(exec_probe(c, which)));
     }
   }
-  nudge();
 }
 
 void PodWorker::finish_run(Container* c) {
