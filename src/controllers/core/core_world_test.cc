@@ -131,6 +131,23 @@ TEST_F(CoreTest, ServicesGetAddressesAndEndpoints) {
   EXPECT_EQ(world.backend.list(res::endpointslices(), "default").size(), 1U) << "only kubernetes'";
 }
 
+TEST_F(CoreTest, SelectorsOfSeveralLabelsFollowLabelChanges) {
+  ASSERT_TRUE(world.apply(res::services(), R"({"apiVersion":"v1","kind":"Service",
+    "metadata":{"name":"s","namespace":"default"},"spec":{"selector":{"zone":"z","app":"a","tier":""},
+    "ports":[{"port":80}]}})"));
+  pod("one", "", R"({"app":"a","zone":"z"})");
+  expect_quiet();
+  const Key endpoints{res::endpoints(), "default", "s"};
+  EXPECT_TRUE(json::array(world.view(endpoints), {"subsets"}).empty()) << "tier is missing";
+  const Key one{res::pods(), "default", "one"};
+  ASSERT_TRUE(world.backend.merge(one, R"({"metadata":{"labels":{"tier":""}}})"));
+  expect_quiet();
+  EXPECT_EQ(json::array(world.view(endpoints), {"subsets"}).size(), 1U);
+  ASSERT_TRUE(world.backend.merge(one, R"({"metadata":{"labels":{"app":"b"}}})"));
+  expect_quiet();
+  EXPECT_TRUE(json::array(world.view(endpoints), {"subsets"}).empty());
+}
+
 TEST_F(CoreTest, ServiceAdmissionTable) {
   const struct {
     const char* name;
