@@ -2,6 +2,7 @@
 // Source: openshift/router pkg/router/controller/{host_admitter,unique_host,status}.go,
 // openshift/library-go pkg/route/hostassignment
 #include <algorithm>
+#include <unordered_map>
 
 #include "controllers/routes/routes.h"
 
@@ -38,13 +39,36 @@ bool older(const Json& a, const Json& b) {
   return key(a) < key(b);
 }
 
+/// Hosts of Routes as they were read last: claims are looked up without parsing every Route.
+class Hosts {
+ public:
+  const std::string& of(const ObjectPtr& object) {
+    auto& entry = entries_[object->key()];
+    if (entry.object != object) {
+      entry.object = object;
+      entry.host = host_of(object->parse());
+    }
+    return entry.host;
+  }
+  void forget(const Key& key) { entries_.erase(key); }
+
+ private:
+  struct Entry {
+    ObjectPtr object;
+    std::string host;
+  };
+  std::unordered_map<Key, Entry, kube::KeyHash> entries_;
+};
+
 /// The Route that has this Route's host and path, when it is another one.
-std::optional<Json> claimed_by(const World& world, const Key& key, const Json& route) {
+std::optional<Json> claimed_by(const World& world, const Key& key, const Json& route,
+                               Hosts& hosts) {
   std::optional<Json> holder;
+  const std::string host = host_of(route);
   for (const auto& object : world.list(res::oroutes())) {
-    if (object->key() == key || object->deleting()) continue;
+    if (object->key() == key || object->deleting() || hosts.of(object) != host) continue;
     Json other = object->parse();
-    if (host_of(other) != host_of(route) ||
+    if (host_of(other) != host ||
         json::str(other, {"spec", "path"}) != json::str(route, {"spec", "path"})) {
       continue;
     }
@@ -78,9 +102,10 @@ std::string invalid(const Json& route) {
   return {};
 }
 
-Plan admit(const World& world, const Key& key, const RouteSettings& settings) {
+Plan admit(const World& world, const Key& key, const RouteSettings& settings, Hosts& hosts) {
   Plan plan;
   const auto object = world.get(key);
+  if (object == nullptr) hosts.forget(key);
   if (object == nullptr || object->deleting()) return plan;
   Json route = object->parse();
   const std::string domain = apps_domain(world, settings);
@@ -101,7 +126,7 @@ Plan admit(const World& world, const Key& key, const RouteSettings& settings) {
     status = "False";
     reason = "RouteNotAdmitted";
     message = "wildcard routes are not allowed";
-  } else if (const auto holder = claimed_by(world, key, route)) {
+  } else if (const auto holder = claimed_by(world, key, route, hosts)) {
     status = "False";
     reason = "HostAlreadyClaimed";
     const auto ns = json::str(*holder, {"metadata", "namespace"});
@@ -167,8 +192,9 @@ reconcile::Planner admission_planner(RouteSettings settings) {
   reconcile::Planner planner;
   planner.name = "route-admission";
   planner.owns = res::oroutes();
-  planner.plan = [settings](const World& world, const Key& key, Instant) {
-    return admit(world, key, settings);
+  const auto known = std::make_shared<Hosts>();  // one loop
+  planner.plan = [settings, known](const World& world, const Key& key, Instant) {
+    return admit(world, key, settings, *known);
   };
   // A host that changes hands concerns every Route that asks for it.
   planner.triggers = {{res::oroutes(),

@@ -369,18 +369,15 @@ bool ServingConfig::feature(std::string_view name) const {
 const ServingConfig& ConfigStore::get(const World& world) {
   const auto changed = [&](const std::string& name, StringMap& data) {
     const auto object = world.get({res::configmaps(), std::string(kSystemNamespace), name});
-    const std::string identity = object == nullptr
-                                     ? "-"
-                                     : object->uid() + "/" + std::to_string(object->version()) +
-                                           "/" + std::to_string(object->bytes().size());
-    // Planned writes keep the version they were made from, so bytes are compared, too.
-    const std::string mark =
-        object == nullptr
-            ? identity
-            : identity + "/" + std::to_string(std::hash<std::string>{}(object->bytes()));
+    // Planned writes keep the version they were made from, so the bytes decide.
+    const std::string mark = object == nullptr
+                                 ? "-"
+                                 : object->uid() + "/" + std::to_string(object->version()) + "/" +
+                                       std::to_string(std::hash<std::string>{}(object->bytes()));
     auto& seen = seen_[name];
     if (loaded_ && seen == mark) return false;
     seen = mark;
+    ++version_;
     data.clear();
     if (object != nullptr) {
       for (auto& [k, v] : json::string_map(object->parse(), {"data"})) data[k] = v;

@@ -104,11 +104,14 @@ class ConfigStore {
   const ServingConfig& get(const World& world);
   /// "config-autoscaler: …" of maps that keep their last good value.
   const std::map<std::string, std::string>& errors() const { return errors_; }
+  /// Grows whenever a map was read again.
+  std::uint64_t version() const { return version_; }
 
  private:
   std::string cluster_domain_;
-  std::map<std::string, std::string> seen_;  // name → bytes' identity (uid/version)
+  std::map<std::string, std::string> seen_;  // name → identity of its bytes
   bool loaded_ = false;
+  std::uint64_t version_ = 0;
   ServingConfig config_;
   std::map<std::string, std::string> errors_;
 };

@@ -23,6 +23,9 @@ struct Context {
   explicit Context(ServingSettings s) : settings(std::move(s)), configs(settings.cluster_domain) {}
   ServingSettings settings;
   ConfigStore configs;
+  /// Specs of PodAutoscalers that have not changed since sync_autoscaler read them.
+  struct CachedSpec;
+  std::map<std::string, std::shared_ptr<CachedSpec>> specs;
 };
 using ContextPtr = std::shared_ptr<Context>;
 

@@ -56,6 +56,7 @@ void mark(Plan& plan, const World& world, const ObjectPtr& object, const std::st
 }
 
 bool names_route(const ObjectPtr& object, const std::string& route) {
+  if (object->bytes().find(route) == std::string::npos) return false;  // spares the parsing
   return split_list(json::str(object->parse(), {"metadata", "annotations", annotation::kRoutes}))
       .contains(route);
 }
@@ -92,12 +93,18 @@ Plan plan_labels(const World& world, const ObjectPtr& object) {
     }
   }
   if (object->deleting() || is_ready(route) || is_failed(route)) {
-    for (const auto& r : world.list(res::revisions(), ns)) {
+    // A Service's Route may name that Service's Revisions only.
+    const auto service = json::str(route, {"metadata", "labels", label::kService});
+    for (const auto& r : service.empty()
+                             ? world.list(res::revisions(), ns)
+                             : world.labelled(res::revisions(), ns, label::kService, service)) {
       if (!revisions.contains(r->key().name) && names_route(r, name)) {
         mark(plan, world, r, name, Use::Remove, true);
       }
     }
-    for (const auto& c : world.list(res::configurations(), ns)) {
+    for (const auto& c :
+         service.empty() ? world.list(res::configurations(), ns)
+                         : world.labelled(res::configurations(), ns, label::kService, service)) {
       if (!configurations.contains(c->key().name) && names_route(c, name)) {
         mark(plan, world, c, name, Use::Remove, false);
       }
@@ -150,6 +157,7 @@ reconcile::Planner labeler_planner(ContextPtr) {
       }
     }
     for (const auto& route : world.list(res::kroutes(), changed->key().ns)) {
+      if (route->bytes().find(changed->key().name) == std::string::npos) continue;
       const Json dom = route->parse();
       for (const auto& target : json::array(dom, {"spec", "traffic"})) {
         if (json::str(target, {"revisionName"}) == changed->key().name ||

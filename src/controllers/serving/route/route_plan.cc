@@ -5,8 +5,8 @@
 #include <set>
 
 #include "controllers/serving/exact.h"
-#include "controllers/serving/serving.h"
 #include "controllers/serving/route/traffic.h"
+#include "controllers/serving/serving.h"
 
 namespace knit::serving {
 namespace {
@@ -249,6 +249,11 @@ reconcile::Planner route_planner(ContextPtr context) {
     const std::string& name = changed->key().name;
     const auto configuration = changed->label(label::kConfiguration);
     for (const auto& object : world.list(res::kroutes(), changed->key().ns)) {
+      // Most Routes do not mention it at all.
+      if (object->bytes().find(name) == std::string::npos &&
+          (configuration.empty() || object->bytes().find(configuration) == std::string::npos)) {
+        continue;
+      }
       const Json route = object->parse();
       const auto& traffic = json::array(route, {"spec", "traffic"});
       if (std::any_of(traffic.begin(), traffic.end(), [&](const Json& target) {

@@ -118,20 +118,36 @@ PodCounts count_pods(const World& world, std::string_view ns, std::string_view r
   return counts;
 }
 
+struct Context::CachedSpec {
+  ObjectPtr pa;
+  std::uint64_t config = 0;
+  std::optional<autoscaler::Spec> spec;  // nullopt: not ours to scale
+  bool seen = false;
+};
+
 void sync_autoscaler(autoscaler::Autoscaler& autoscaler, const World& world, Context& context,
                      Instant now) {
   const auto& config = context.configs.get(world);
-  std::map<std::string, bool> there;
+  for (auto& [name, cached] : context.specs) cached->seen = false;
   for (const auto& object : world.list(res::podautoscalers())) {
     if (object->deleting()) continue;
-    const Json pa = object->parse();
-    if (scaler_class(pa) != kKpaClass) continue;
     const std::string name = object->key().ns + "/" + object->key().name;
-    there[name] = true;
-    autoscaler.set(name, kpa_spec(pa, config),
+    auto& cached = context.specs[name];
+    if (cached == nullptr) cached = std::make_shared<Context::CachedSpec>();
+    if (cached->pa != object || cached->config != context.configs.version()) {
+      const Json pa = object->parse();
+      cached->pa = object;
+      cached->config = context.configs.version();
+      cached->spec.reset();
+      if (scaler_class(pa) == kKpaClass) cached->spec = kpa_spec(pa, config);
+    }
+    cached->seen = cached->spec.has_value();
+    if (!cached->seen) continue;
+    autoscaler.set(name, *cached->spec,
                    count_pods(world, object->key().ns, object->key().name).ready, now);
   }
-  autoscaler.retain([&](const std::string& name) { return there.contains(name); });
+  std::erase_if(context.specs, [](const auto& kv) { return !kv.second->seen; });
+  autoscaler.retain([&](const std::string& name) { return context.specs.contains(name); });
 }
 
 Json decision_signal(const autoscaler::Decision& decision) {

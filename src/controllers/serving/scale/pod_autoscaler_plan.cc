@@ -1,8 +1,8 @@
 // PodAutoscaler → Metric, ServerlessService and the Deployment's scale.
 // Source: knative/serving pkg/reconciler/autoscaling/kpa/{kpa,scaler}.go
 #include "autoscaler/scale.h"
-#include "controllers/serving/revision/deployment.h"
 #include "controllers/serving/exact.h"
+#include "controllers/serving/revision/deployment.h"
 #include "controllers/serving/scale/kpa_spec.h"
 #include "controllers/serving/serving.h"
 
@@ -14,7 +14,6 @@ constexpr std::string_view kInitialized = "ScaleTargetInitialized";
 constexpr std::string_view kSksReady = "SKSReady";
 constexpr std::string_view kComponent = "kpa-class-podautoscaler-controller";
 constexpr Duration kActivationBuffer = std::chrono::seconds(30);
-constexpr Duration kSecond = std::chrono::seconds(1);
 
 Activity activity_of(const Conditions& c) {
   if (c.is_true(kActive)) return Activity::Active;
@@ -144,8 +143,7 @@ void reconcile_kpa(Subject& s, Context& context) {
     }
   }
   const auto result = autoscaler::decide_scale(in);
-  // Transition times have whole seconds: one more, so that the next plan finds the time passed.
-  if (result.again) s.plan().again_in(*result.again + kSecond);
+  if (result.again) s.plan().again_in(*result.again);
   if (result.apply) {
     const std::string target(json::str(s.dom(), {"spec", "scaleTargetRef", "name"}));
     const Key deployment = s.sibling(res::deployments(), target);

@@ -217,13 +217,19 @@ reconcile::Planner sks_planner(ContextPtr context) {
       {res::endpoints(), [](const World& world, const ObjectPtr& before, const ObjectPtr& after) {
          std::vector<Key> keys;
          const Key& changed = (after != nullptr ? after : before)->key();
-         const bool activator = changed.ns == kSystemNamespace && changed.name == kActivatorService;
-         for (const auto& sks :
-              world.list(res::sks(), activator ? std::string_view() : changed.ns)) {
-           if (activator || sks->key().name == changed.name ||
-               child_name(sks->key().name, "-private") == changed.name) {
-             keys.push_back(sks->key());
-           }
+         if (changed.ns == kSystemNamespace && changed.name == kActivatorService) {
+           for (const auto& sks : world.list(res::sks())) keys.push_back(sks->key());
+           return keys;
+         }
+         keys.push_back({res::sks(), changed.ns, changed.name});
+         constexpr std::string_view kPrivate = "-private";
+         if (!changed.name.ends_with(kPrivate)) return keys;
+         keys.push_back({res::sks(), changed.ns,
+                         changed.name.substr(0, changed.name.size() - kPrivate.size())});
+         if (changed.name.size() < 63) return keys;
+         // A shortened name carries a digest of its parent's.
+         for (const auto& sks : world.list(res::sks(), changed.ns)) {
+           if (child_name(sks->key().name, kPrivate) == changed.name) keys.push_back(sks->key());
          }
          return keys;
        }}};
