@@ -42,6 +42,7 @@ struct Decision {
   bool mtls = false;           // the last hop verified an identity
   std::string source_principal;
   Peer sender;  // who opens the next hop
+  std::string sender_uid;
   const pc::Workload* sender_workload = nullptr;
 };
 

@@ -42,7 +42,8 @@ struct Walk {
     return {};
   }
 
-  void send_as(const pc::Workload* w) {
+  void send_as(const std::string& uid, const pc::Workload* w) {
+    d.sender_uid = uid;
     d.sender_workload = w;
     d.sender = {};
     if (w && w->injected) {
@@ -86,7 +87,7 @@ struct Walk {
       d.location = "https://" + host + std::string(q.path);
       return reply(301, "", "-", "direct_response");
     }
-    send_as(w);
+    send_as(uid, w);
     d.mesh_response = true;
     const RoutePick pick = pick_route(t, rq);
     if (!pick.route) return reply(404, "", "NR", "route_not_found");
@@ -165,7 +166,7 @@ struct Walk {
         return into_gateway(uid, *w, port, s);
       case pc::Role::Activator:
         if (!hop(*w, port, s)) return terminated();
-        return activator(w);
+        return activator(uid, w);
       case pc::Role::App:
         break;
       default:
@@ -232,7 +233,7 @@ struct Walk {
       const auto [uid, w] = find_role(t, pc::Role::Activator);
       if (!w) return reply(503, "no healthy upstream", "UH", "no_healthy_upstream");
       if (!hop(*w, 8012, s)) return terminated();
-      send_as(w);
+      send_as(uid, w);
       d.via_activator = true;
     }
     d.kind = Decision::Kind::Revision;
@@ -242,7 +243,7 @@ struct Walk {
   }
 
   /// A request that reached the activator itself. Source: spec/serving.md 5.4: headers, else Host.
-  Decision activator(const pc::Workload* w) {
+  Decision activator(const std::string& uid, const pc::Workload* w) {
     std::string name;
     const std::string_view rev = header_set("Knative-Serving-Revision");
     const std::string_view ns = header_set("Knative-Serving-Namespace");
@@ -264,7 +265,7 @@ struct Walk {
                        "\" not found\n",
                    "-", "via_upstream");
     }
-    send_as(w);
+    send_as(uid, w);
     d.revision = name;
     d.via_activator = d.queue_proxy = true;
     d.port = r->user_port;
@@ -305,7 +306,7 @@ struct Walk {
 
   Decision outbound() {
     const auto* w = t.workloads.find(c.caller.uid);
-    send_as(w);
+    send_as(c.caller.uid, w);
     d.mesh_response = true;
     if (w && w->injected) {
       RouteQuery rq;
@@ -342,7 +343,7 @@ struct Walk {
     d.uid = c.target;
     d.ip = w->ip;
     d.port = c.port;
-    if (w->role == pc::Role::Activator) return activator(w);
+    if (w->role == pc::Role::Activator) return activator(c.target, w);
     return at_pod(*w);
   }
 };

@@ -2,6 +2,8 @@
 
 #include <sys/socket.h>
 
+#include <tuple>
+
 #include "base/log.h"
 
 namespace knit::proxy {
@@ -162,7 +164,14 @@ void HttpSession::start_exchange() {
   x_.decision = route_request(*x_.tables, context_, q, worker_.random());
   x_.request_id = request_id_of(head, x_.decision, *worker_.shared().random);
   Decision& d = x_.decision;
-  if (d.timeout.count() > 0) x_.deadline = x_.started + d.timeout;
+  // The router's is for silence (HAProxy's `timeout server`), a route's for the whole request.
+  const bool router = context_.listener == HttpContext::Listener::RouterPlain ||
+                      context_.listener == HttpContext::Listener::RouterEdge;
+  if (router) {
+    x_.silence = d.timeout;
+  } else if (d.timeout.count() > 0) {
+    x_.deadline = x_.started + d.timeout;
+  }
   switch (d.kind) {
     case Decision::Kind::Reply:
       if (d.page) {
@@ -311,14 +320,9 @@ void HttpSession::granted(RevisionGate::Outcome o) {
   Decision& d = x_.decision;
   // The newest tables: the pod may be younger than the request.
   x_.tables = worker_.tables();
-  d.sender_workload = nullptr;
-  if (d.via_activator) {
-    d.sender_workload = find_role(*x_.tables, pc::Role::Activator).second;
-  } else if (!context_.caller.uid.empty()) {
-    d.sender_workload = x_.tables->workloads.find(context_.caller.uid);
-  }
-  if (context_.listener == HttpContext::Listener::Gateway && !d.via_activator) {
-    d.sender_workload = x_.tables->workloads.find(context_.target);
+  d.sender_workload = x_.tables->workloads.find(d.sender_uid);
+  if (d.via_activator && !d.sender_workload) {
+    std::tie(d.sender_uid, d.sender_workload) = find_role(*x_.tables, pc::Role::Activator);
   }
   x_.revision = x_.tables->revisions.find(d.revision);
   const bool pinned = !d.uid.empty();  // its inbound policy was judged on the way here
@@ -675,6 +679,7 @@ Instant HttpSession::next_deadline() const {
   if (x_.revision && x_.revision->idle_timeout.count() > 0) {
     t = std::min(t, x_.last_write + x_.revision->idle_timeout);
   }
+  if (x_.silence.count() > 0) t = std::min(t, x_.last_write + x_.silence);
   if (state_ == State::Exchanging && x_.response_started && down_->pending() > 0) {
     t = std::min(t, x_.last_write + kStallLimit);
   }

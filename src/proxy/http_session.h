@@ -45,7 +45,7 @@ class HttpSession final : public Session, public Conn::Owner {
     int status = 0;
     const char* flags = "-";
     const char* details = "via_upstream";
-    Duration upstream_time{};
+    Duration upstream_time{}, silence{};
     std::uint64_t received_before = 0, sent_before = 0;
     bool head_sent = false;         // to the app
     bool response_started = false;  // to the client

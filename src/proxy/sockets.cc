@@ -1,6 +1,7 @@
 #include "proxy/sockets.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -33,6 +34,7 @@ int connect_to(int fd, const std::string& ip, std::uint16_t port) {
 
 std::unique_ptr<Conn> connect_conn(io::Loop& loop, Fd fd, const std::string& ip,
                                    std::uint16_t port) {
+  ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
   const int one = 1;
   setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   const int r = connect_to(fd.get(), ip, port);

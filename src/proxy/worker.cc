@@ -1,6 +1,7 @@
 #include "proxy/worker.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -81,6 +82,8 @@ void Worker::retire(Session* session) {
 }
 
 void Worker::add_listener(const std::string& key, std::shared_ptr<Fd> listener, ListenerInfo info) {
+  // Several workers accept: one that comes too late must not block.
+  ::fcntl(listener->get(), F_SETFL, ::fcntl(listener->get(), F_GETFL) | O_NONBLOCK);
   auto l = std::make_shared<Listening>();
   l->fd = std::move(listener);
   l->info = std::move(info);
