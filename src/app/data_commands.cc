@@ -8,6 +8,7 @@
 
 #include "app/commands.h"
 #include "cli/host.h"
+#include "cli/up.h"
 #include "image/import.h"
 #include "pki/cert_command.h"
 
@@ -17,11 +18,8 @@ namespace {
 /// The apps domain of the installation: what `knit up` was given, unless the command says another.
 std::string installed_domain(const cli::Invocation& in, const cli::Settings& settings) {
   if (in.sources.flags.count("apps-domain") != 0) return settings.apps_domain;
-  const auto text = cli::read_file(settings.data + "/apps-domain");
-  if (!text) return settings.apps_domain;
-  std::string domain = *text;
-  while (!domain.empty() && (domain.back() == '\n' || domain.back() == ' ')) domain.pop_back();
-  return domain.empty() ? settings.apps_domain : domain;
+  const auto installed = cli::load_settings(settings.data + "/settings");
+  return installed ? installed->apps_domain : settings.apps_domain;
 }
 
 Result<void> write_private(const std::string& path, const std::string& text) {

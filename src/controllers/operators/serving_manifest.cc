@@ -283,6 +283,7 @@ class Builder {
     // mesh.md 1.4: what OpenShift Serverless adds under Istio.
     set("config-network", "ingress-class", "istio.ingress.networking.knative.dev");
     set("config-network", "default-external-scheme", "https");
+    set("config-network", "domain-template", "{{.Name}}-{{.Namespace}}.{{.Domain}}");
     set("config-network", "autocreate-cluster-domain-claims", "true");
   }
 

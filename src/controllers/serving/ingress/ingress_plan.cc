@@ -89,6 +89,7 @@ void reconcile_ingress(Subject& s, Context& context) {
   std::string cause = config_error != errors.end() ? config_error->second : "";
   if (cause.empty()) cause = missing_gateway(world, external, "gateway.");
   if (cause.empty()) cause = missing_gateway(world, local, "local-gateway.");
+  const bool gateways_known = cause.empty();
   bool ready = false;
   if (cause.empty() && external.empty() && local.empty()) {
     ready = true;  // mesh only: nothing to probe
@@ -102,9 +103,13 @@ void reconcile_ingress(Subject& s, Context& context) {
       ready = is_ready(s.dom());
     }
   }
-  if (ready) {
+  if (gateways_known) {
+    // DIFFERS: upstream writes the balancers with Ready. Here Ready also means that the router
+    // leads to them, and the router's Route is made from them.
     json::set(s.status(), {"publicLoadBalancer"}, balancer(external));
     json::set(s.status(), {"privateLoadBalancer"}, balancer(local));
+  }
+  if (ready) {
     c.mark_true(kLoadBalancer);
   } else {
     waiting(s, cause);
