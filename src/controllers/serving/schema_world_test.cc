@@ -2,6 +2,10 @@
 // server's defaults leave nothing to plan again.
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+
+#include "base/yaml.h"
 #include "controllers/serving/test_world.h"
 #include "kube/schema/schema.h"
 
@@ -57,12 +61,11 @@ class SchemaWorldTest : public ::testing::Test {
 
 TEST_F(SchemaWorldTest, TheSeedsService) {
   world.begin_serving();
-  ASSERT_TRUE(world.apply(res::ksvcs(), R"({"apiVersion":"serving.knative.dev/v1",
-      "kind":"Service","metadata":{"name":"hello","namespace":"default","annotations":{
-        "serving.knative.openshift.io/enablePassthrough":"true"}},
-      "spec":{"template":{"metadata":{"annotations":{"sidecar.istio.io/inject":"true",
-        "sidecar.istio.io/rewriteAppHTTPProbers":"true"}},
-        "spec":{"containers":[{"image":"knit.local/hello"}]}}}})"));
+  std::ifstream file("tests/seed/knative-service.yaml");
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  const auto service = yaml::parse_one(text);
+  ASSERT_TRUE(service.has_value()) << service.error().message();
+  ASSERT_TRUE(world.apply(res::ksvcs(), *service));
   world.live(6);
   const Key key{res::ksvcs(), "default", "hello"};
   EXPECT_EQ(world.status_of(key, "Ready"), "True") << world.message_of(key, "Ready");
