@@ -151,12 +151,13 @@ class EpollLoop final : public RealLoop {
       refresh();
       for (int i = 0; i < n; ++i) {
         const auto& event = events[static_cast<std::size_t>(i)];
-        if (event.data.u64 == 0) {
+        const std::uint64_t id = event.data.u64;  // epoll_event is packed: no references into it
+        if (id == 0) {
           std::uint64_t count = 0;
           [[maybe_unused]] const auto got = ::read(wake_.get(), &count, sizeof count);
           continue;
         }
-        const auto it = watches_.find(event.data.u64);
+        const auto it = watches_.find(id);
         if (it == watches_.end()) continue;
         const auto node = it->second;  // keeps the callback alive while it runs
         node->callback(Ready{(event.events & (EPOLLIN | EPOLLRDHUP)) != 0,
