@@ -57,24 +57,27 @@ class Platform:
     def __init__(self, *up_arguments, kubectl="1.20"):
         self.data = tempfile.mkdtemp(prefix="knit-test-")
         os.chmod(self.data, 0o755)
+        self.run_dir = tempfile.mkdtemp(prefix="knit-test-run-")
         self.kubeconfig = os.path.join(self.data, "admin.kubeconfig")
         self.kubectl_binary = kubectl_path(kubectl)
         self.up_arguments = up_arguments
         self.root_crt = os.path.join(self.data, "apps-root.crt")
 
     def up(self):
-        done = run(KNIT, "up", "--data", self.data, "--apps-domain", DOMAIN, *self.up_arguments,
-                   timeout=60)
+        done = run(KNIT, "up", "--data", self.data, "--run", self.run_dir, "--apps-domain", DOMAIN,
+                   *self.up_arguments, timeout=90)
         with open(self.root_crt, "w", encoding="utf-8") as f:
             f.write(self.knit("cert", "root").stdout)
         return done
 
     def knit(self, *arguments, **more):
+        """cert and image: commands on the data directory."""
         return run(KNIT, *arguments, "--data", self.data, **more)
 
     def down(self):
-        self.knit("down", "--purge", check=False, timeout=120)
+        run(KNIT, "down", "--purge", "--run", self.run_dir, check=False, timeout=120)
         shutil.rmtree(self.data, ignore_errors=True)
+        shutil.rmtree(self.run_dir, ignore_errors=True)
 
     def kubectl(self, *arguments, binary=None, **more):
         return run(binary or self.kubectl_binary, "--kubeconfig", self.kubeconfig,
@@ -134,14 +137,16 @@ class Platform:
 
     def log_tail(self, lines=80):
         text = ""
-        for name in ("knit.log",):
-            path = os.path.join(self.data, name)
-            if os.path.exists(path):
-                text += run("tail", "-n", lines, path, check=False).stdout
+        path = os.path.join(self.data, "log", "knit.log")
+        if os.path.exists(path):
+            text += run("tail", "-n", lines, path, check=False).stdout
         return text
 
     def processes(self):
-        return json.loads(self.knit("status", "-o", "json").stdout)
+        """{"server": pid, …} of what runs."""
+        lines = run(KNIT, "status", "--run", self.run_dir).stdout.splitlines()
+        rows = [line.split() for line in lines[1:]]
+        return {row[0]: int(row[2]) for row in rows if len(row) > 3 and row[2].isdigit()}
 
 
 class SystemTest(unittest.TestCase):

@@ -25,7 +25,7 @@ class Strict(SystemTest):
         directory = os.path.join(self.platform.data, "cert-" + account.replace("/", "-"))
         os.makedirs(directory, exist_ok=True)
         self.platform.knit("cert", "issue", "--sa", account, "--out", directory, *more)
-        return ["--cert", f"{directory}/tls.crt", "--key", f"{directory}/tls.key"]
+        return ["--cert", f"{directory}/cert-chain.pem", "--key", f"{directory}/key.pem"]
 
     def test_plaintext_from_the_host_gets_no_byte(self):
         done = run("curl", "-sS", "-i", "-m", "3", f"http://{self.pod_ip()}:8012/", check=False)
