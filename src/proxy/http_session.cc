@@ -672,7 +672,8 @@ Instant HttpSession::next_deadline() const {
       break;
   }
   Instant t = x_.deadline;
-  if (state_ == State::Connecting) t = std::min(t, x_.sent_at + kConnectLimit);
+  const bool for_socket = state_ == State::Waiting && socket_wait_;
+  if (state_ == State::Connecting || for_socket) t = std::min(t, x_.sent_at + kConnectLimit);
   if (x_.revision && !x_.response_started && x_.revision->response_start_timeout.count() > 0) {
     t = std::min(t, x_.started + x_.revision->response_start_timeout);
   }
@@ -726,6 +727,10 @@ void HttpSession::on_timer() {
         } else {
           x_.last_write = now;
         }
+        break;
+      }
+      if (socket_wait_ && now < x_.deadline && now >= x_.sent_at + kConnectLimit) {
+        reply(503, kConnectFailure, "UF", "upstream_reset_before_response_started");
         break;
       }
       timeout_now();
