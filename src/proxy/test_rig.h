@@ -223,7 +223,7 @@ class Rig {
                                const std::lock_guard lock(log_mutex);
                                access_log[uid].push_back(std::move(line));
                              }});
-    for (auto& w : worker_loops) threads.emplace_back([l = w.get()] { l->run(); });
+    for (auto& w : worker_loops) worker_threads.emplace_back([l = w.get()] { l->run(); });
     std::tie(server_end, server_proxy_end) =
         ipc::memory_channels(*loop, {[this](ipc::Received r) { on_server(std::move(r)); }, [] {}},
                              {[this](ipc::Received r) { engine->on_server(std::move(r)); }, [] {}});
@@ -242,7 +242,7 @@ class Rig {
   }
   ~Rig() {
     for (auto& w : worker_loops) w->stop();
-    for (auto& t : threads) t.join();
+    for (auto& t : worker_threads) t.join();
     apps.clear();
     engine.reset();
     server_end.reset();
@@ -401,7 +401,7 @@ class Rig {
 
   std::unique_ptr<io::RealLoop> loop;
   std::vector<std::unique_ptr<io::RealLoop>> worker_loops;
-  std::vector<std::thread> threads;
+  std::vector<std::thread> worker_threads;
   std::mutex log_mutex;
   std::string net;
   std::shared_ptr<const pki::Authority> mesh_ca, apps_ca;
