@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::string_view kLogModule = "node";
 constexpr std::uint32_t kFirstStock = 4, kMostStock = 64;
-constexpr std::size_t kMaxRememberedEvents = 2048;
+constexpr std::size_t kMaxRememberedEvents = 2048, kMaxEarlyExits = 1024;
 
 Fd duplicate(int fd) { return Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
@@ -427,12 +427,24 @@ std::string Agent::new_id() { return parts_.random->hex(64); }
 void Agent::expect(PodWorker& worker, const std::string& container, pid_t pid,
                    std::uint64_t start_time) {
   containers_[container] = worker.uid();
+  if (const auto it = early_exits_.find(container); it != early_exits_.end()) {
+    const auto end = it->second;
+    early_exits_.erase(it);
+    // Posted: the worker is about to wait for it.
+    loop_.post([this, container, end, alive = std::weak_ptr(alive_)] {
+      if (!alive.expired()) on_exit(container, end.first, end.second);
+    });
+    return;
+  }
   parts_.exits->expect(container, pid, start_time);
 }
 
 void Agent::on_exit(const std::string& container, int status, WallTime when) {
   const auto it = containers_.find(container);
-  if (it == containers_.end()) return;
+  if (it == containers_.end()) {
+    if (early_exits_.size() < kMaxEarlyExits) early_exits_[container] = {status, when};
+    return;
+  }
   const std::string uid = it->second;
   containers_.erase(it);
   if (PodWorker* w = worker(uid)) w->on_exit(container, status, when);

@@ -100,10 +100,11 @@ class Agent final : public Host {
   std::map<std::string, std::map<std::string, Fd>> kept_;  // uid → what → descriptor
   std::map<std::string, Fd> kept_host_;
   std::map<std::string, std::unique_ptr<PodWorker>> workers_;
-  std::map<std::string, std::string> containers_;    // container → pod uid
-  std::map<std::string, std::string> waiting_exit_;  // told before its worker was adopted
-  std::map<std::uint64_t, std::string> cookies_;     // namespace → pod uid
-  std::set<std::string> announced_;                  // pods whose descriptors the proxy has
+  std::map<std::string, std::string> containers_;  // container → pod uid
+  /// Ends that were told before anybody asked (a new node hears of them before it takes over).
+  std::map<std::string, std::pair<int, WallTime>> early_exits_;
+  std::map<std::uint64_t, std::string> cookies_;  // namespace → pod uid
+  std::set<std::string> announced_;               // pods whose descriptors the proxy has
   std::map<std::string, std::pair<kube::Key, std::int64_t>> events_;  // what → object, count
   std::map<std::string, io::Loop::Timer> unknown_;  // pods that the API must soon know
   std::unique_ptr<net::ListenEvents> listen_;

@@ -464,6 +464,23 @@ TEST_F(AgentTest, TakesOverRunningPods) {
   EXPECT_EQ(json::i64(container(), {"restartCount"}), 1);
 }
 
+TEST_F(AgentTest, AnEndThatIsToldBeforeTheTakeOverIsNotLost) {
+  run(pod("{}", R"({"spec":{"restartPolicy":"Never"}})"));
+  const std::string id = driver_->processes.begin()->first;
+  const image::Config image = driver_->images["hello"];
+  auto kept = std::move(bootstrap_->kept);
+  agent_.reset();
+  const auto old = std::move(bootstrap_);
+  make_agent(image);
+  for (auto& [key, fd] : kept) agent_->handler().on_kept(key, std::move(fd));
+  driver_->ends(id, 6 << 8);
+  turn();
+  agent_->start();
+  turn();
+  EXPECT_EQ(phase(), "Failed");
+  EXPECT_EQ(json::i64(container(), {"state", "terminated", "exitCode"}), 6);
+}
+
 TEST_F(AgentTest, PodsThatTheApiForgotAreEnded) {
   run(pod("{}"));
   api_.objects.erase(FakeApi::pod_key(live()));
