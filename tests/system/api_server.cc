@@ -1,6 +1,7 @@
 // A small server for system tests: store and API over TLS on 127.0.0.1, nothing else. Writes
 // DIR/admin.kubeconfig (system:masters) when it is ready, and runs until SIGTERM.
 #include <signal.h>
+#include <sys/prctl.h>
 
 #include <cstdio>
 #include <fstream>
@@ -72,6 +73,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: knit-api-test-server DIR\n");
     return 2;
   }
+  prctl(PR_SET_PDEATHSIG, SIGTERM);  // ends with the test that started it
   const auto done = knit::run(argv[1]);
   if (!done) std::fprintf(stderr, "%s\n", done.error().message().c_str());
   return done ? 0 : 1;
