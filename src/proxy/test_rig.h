@@ -112,7 +112,7 @@ inline Answer ask(const std::string& ip, std::uint16_t port, const std::string& 
     if (ssl) {
       SSL_write(ssl, request.data(), static_cast<int>(request.size()));
     } else if (!request.empty()) {
-      ::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL);
+      out.reset = ::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0;
     }
     char buffer[16384];
     while (o.until.empty() || out.bytes.find(o.until) == std::string::npos) {
@@ -120,7 +120,7 @@ inline Answer ask(const std::string& ip, std::uint16_t port, const std::string& 
       const ssize_t n =
           ssl ? SSL_read(ssl, buffer, sizeof buffer) : ::recv(fd.get(), buffer, sizeof buffer, 0);
       if (n <= 0) {
-        out.reset = errno == ECONNRESET;
+        out.reset = out.reset || errno == ECONNRESET;
         break;
       }
       out.bytes.append(buffer, static_cast<std::size_t>(n));
