@@ -81,9 +81,9 @@ void Supervisor::hand_all_listeners(Child&) {
   for (const auto& [purpose, b] : bound_) {
     hand_listener("listener/" + purpose, purpose, b.port, b.fd.get());
   }
-  auto [keys, fds] = store_.next(Process::Node, "host/listener", 16);
+  auto [keys, fds] = store_.next(Process::Node, "host/", 16);
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    if (keys[i].compare(0, 13, "host/listener") != 0) break;
+    if (keys[i].compare(0, 13, "host/listener") != 0) continue;
     hand_listener(keys[i], "host-capture", 0, fds[i].get());
   }
 }
