@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "app/check_command.h"
 #include "app/process.h"
 #include "cli/up.h"
 
@@ -65,6 +66,7 @@ std::vector<cli::Command> all_commands() {
   };
   out.push_back(std::move(node));
   for (auto& command : data_commands()) out.push_back(std::move(command));
+  out.push_back(check_command());
   return out;
 }
 

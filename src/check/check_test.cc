@@ -207,7 +207,7 @@ TEST(Suppress, ByFileAndAnnotationWithAReason) {
 
 TEST(Objects, BrokenDocumentsLeaveTheRest) {
   ObjectSet set;
-  set.add_text("a.yaml", "kind: [\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n");
+  set.add_text("a.yaml", "a: b: c\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n");
   EXPECT_EQ(set.size(), 1U);
   ASSERT_FALSE(set.errors().empty());
   EXPECT_GT(set.errors().front().place.line, 0U);

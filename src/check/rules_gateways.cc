@@ -385,6 +385,34 @@ void gateways_of_config(Context& c) {
   }
 }
 
+// ---- K210
+
+void probe_service(Context& c) {
+  const Facts facts = facts_of(c.objects());
+  const auto names = serverless_gateways(c.objects());
+  for (const auto& [view, item] : facts.gateways) {
+    if (std::find(names.external.begin(), names.external.end(), view.full_name()) == names.external.end() ||
+        facts.selected(view).empty()) {
+      continue;
+    }
+    std::string found;
+    std::size_t count = 0;
+    for (const auto& s : facts.services) {
+      if (view.selector.empty() || !mesh_model::selects(view.selector, s.labels)) continue;
+      ++count;
+      found += (found.empty() ? "" : ", ") + s.ns + "/" + s.name;
+    }
+    if (count == 1) continue;
+    if (count == 0 && !c.objects().knows("Service")) {
+      c.unknown(item, Path{"spec", "selector"}, "no Service with the labels of this selector is in the input");
+    } else {
+      c.report(item, Path{"spec", "selector"},
+               count == 0 ? "no Service has the labels of this selector: nothing is probed"
+                          : "several Services have the labels of this selector: " + found);
+    }
+  }
+}
+
 void two_gateway_kinds(Context& c) {
   const auto api = c.list("gateway.networking.k8s.io/Gateway");
   const auto istio = c.list(kGateway);
@@ -485,6 +513,14 @@ void add_gateway_rules(std::vector<Rule>& out) {
                  "namespace, knative-serving.",
                  "create the Gateway in that namespace, or correct the key",
                  {kGateway}, {}, gateways_of_config});
+  out.push_back({"K210", {"GW-04"}, {}, Severity::Warning, Offline::Partly,
+                 "one Service carries the labels that the ingress Gateway selects",
+                 "Ingress Gateway が選択するラベルを持つ Service は一つ",
+                 "the service is Ready but its URL answers 503, or it is never Ready",
+                 "net-istio finds the pods to probe through a Service whose labels match the Gateway's selector, and "
+                 "takes the first of several.",
+                 "give the gateway's Service, and no other, the labels of the selector",
+                 {"Service", kGateway}, {}, probe_service});
 }
 
 }  // namespace knit::check

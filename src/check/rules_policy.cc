@@ -100,7 +100,10 @@ void system_allow_set(Context& c) {
     bool some = false;
     for (const auto& p : policies) {
       if (!allow(p->json)) continue;
-      if (json::array(p->json, {"spec", "rules"}).empty()) deny = p;
+      if (json::array(p->json, {"spec", "rules"}).empty() &&
+          json::find(p->json, {"spec", "selector"}) == nullptr) {
+        deny = p;
+      }
       for (const auto& r : json::array(p->json, {"spec", "rules"})) some |= admits_source(r, ns);
     }
     if (deny && !some) {

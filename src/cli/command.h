@@ -16,6 +16,7 @@ struct Flag {
   enum class Kind { Switch, Value, List } kind = Kind::Switch;
   std::string default_value = {};
   bool required = false;
+  char letter = 0;  // 'o' → -o too
 };
 struct Argument {
   std::string name;

@@ -76,7 +76,9 @@ void add_options(CLI::App& app, const Command& c, Slot& slot) {
       app.add_flag("--" + f.name, slot.switches[f.name], f.help);
       continue;
     }
-    auto* option = app.add_option("--" + f.name, slot.values[f.name], f.help);
+    const std::string names =
+        (f.letter == 0 ? std::string() : std::string("-") + f.letter + ",") + "--" + f.name;
+    auto* option = app.add_option(names, slot.values[f.name], f.help);
     option->required(f.required);
     if (f.kind == Flag::Kind::Value) option->expected(1);
     if (f.kind == Flag::Kind::List) option->take_all();
