@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apiserver/housekeeping.h"
 #include "apiserver/server.h"
 #include "app/admission.h"
 #include "app/autoscaling.h"
@@ -116,6 +117,8 @@ class Server {
     KNIT_TRY_VOID(write_private(settings_.data + "/pki/admin.kubeconfig",
                                 admin_kubeconfig(settings_, api_authority->root_pem(), admin)));
 
+    housekeeping_ = std::make_unique<apiserver::Housekeeping>(loop_, *store_);
+
     // Controllers
     driver_ = std::make_unique<reconcile::Driver>(loop_, *backend_);
     controllers::core::register_core(*driver_, core_);
@@ -153,6 +156,7 @@ class Server {
     if (!made) KNIT_LOG(Error, "first objects", KV("error", made.error()));
     driver_->start();
     proxy_->start();
+    housekeeping_->start();
     started_ = true;
     bind("router-https", settings_.router_https_port);
     bind("router-http", settings_.router_http_port);
@@ -274,6 +278,7 @@ class Server {
   std::unique_ptr<LocalBackend> backend_;
   std::unique_ptr<ServiceAccountTokens> tokens_;
   std::unique_ptr<apiserver::ApiServer> api_;
+  std::unique_ptr<apiserver::Housekeeping> housekeeping_;
   std::unique_ptr<reconcile::Driver> driver_;
   std::unique_ptr<Autoscaling> autoscaling_;
   std::unique_ptr<ProxyLink> proxy_;

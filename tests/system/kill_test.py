@@ -76,7 +76,8 @@ class Kill(SystemTest):
 
     def test_the_proxy_can_neither_read_secrets_nor_trace(self):
         pid = self.pid("proxy")
-        status = open(f"/proc/{pid}/status", encoding="utf-8").read()
+        with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+            status = f.read()
         uid = next(l for l in status.splitlines() if l.startswith("Uid:")).split()[1]
         self.assertNotEqual(uid, "0")
         self.assertIn("NoNewPrivs:\t1", status)
@@ -94,8 +95,6 @@ for root, dirs, files in os.walk({self.platform.data!r}):
             data = open(path, 'rb').read(64)
             if b'PRIVATE KEY' in open(path, 'rb').read() or path.endswith('.db'): bad.append(path)
         except OSError: pass
-for name in ('server', 'node'):
-    pass
 print(bad)
 sys.exit(1 if bad else 0)
 """

@@ -70,7 +70,7 @@ TEST(OciConfig, LimitsNamespacesAndHardening) {
                     .cpu_quota_us = 50'000,
                     .pids_limit = 64,
                     .oom_score_adj = 1000};
-  spec.mounts = {{"/src", "/data", "bind", {"rbind", "ro"}}};
+  spec.mounts = {{"/src", "/data", "bind", {"rbind", "ro"}, {}}};
   const Json got = oci_config(spec, {1000, 1001, {50}});
   EXPECT_EQ(json::i64(got, {"process", "user", "uid"}), 1000);
   EXPECT_EQ(json::i64(got, {"linux", "resources", "memory", "limit"}), 64 << 20);
