@@ -405,7 +405,8 @@ Parsed parse(std::string_view text, const Limits& limits) {
     out.errors.push_back(problem);
     if (out.errors.size() >= 100) return out;
     // Go on behind the next document marker after the error.
-    std::size_t from = std::max(problem.mark.offset, offset);
+    // (which may be where the error was noticed).
+    const std::size_t from = std::max(problem.mark.offset, offset + 1) - 1;
     const std::size_t marker = text.find("\n---", std::min(from, text.size()));
     if (marker == std::string_view::npos) return out;
     const auto newlines = std::count(text.begin() + static_cast<std::ptrdiff_t>(offset),

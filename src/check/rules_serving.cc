@@ -1,4 +1,5 @@
 // K4xx: KnativeServing and its ConfigMaps, and what no manifest may still hold.
+#include "base/quantity.h"
 #include "check/helpers.h"
 
 namespace knit::check {
@@ -211,6 +212,63 @@ void restarted(Context& c) {
   }
 }
 
+/// Requests of a pod, in milli-CPU and bytes; a sidecar is Istio's default 100m and 128Mi.
+struct Requests {
+  std::int64_t cpu = 0, memory = 0;
+  void add(const Requests& o, std::int64_t times) {
+    cpu += o.cpu * times;
+    memory += o.memory * times;
+  }
+};
+Requests requests_of(const Json& pod_template, bool sidecar, std::int64_t queue_cpu) {
+  Requests out{queue_cpu, 0};
+  for (const auto& container : json::array(pod_template, {"spec", "containers"})) {
+    if (const auto q = Quantity::parse(json::str(container, {"resources", "requests", "cpu"}))) out.cpu += q->milli();
+    if (const auto q = Quantity::parse(json::str(container, {"resources", "requests", "memory"}))) {
+      out.memory += q->value();
+    }
+  }
+  if (sidecar) out.add({100, 128 << 20}, 1);
+  return out;
+}
+
+void capacity(Context& c) {
+  const auto nodes = c.list("Node");
+  if (nodes.empty()) return;  // nothing to compare with, and nothing that says so
+  Requests there;
+  for (const auto& node : nodes) {
+    if (const auto q = Quantity::parse(json::str(node->json, {"status", "allocatable", "cpu"}))) there.cpu += q->milli();
+    if (const auto q = Quantity::parse(json::str(node->json, {"status", "allocatable", "memory"}))) {
+      there.memory += q->value();
+    }
+  }
+  constexpr std::int64_t kMostPods = 100'000;
+  Requests wanted;
+  for (const auto& d : c.list("apps/Deployment")) {
+    const Json* pod = json::find(d->json, {"spec", "template"});
+    if (pod == nullptr) continue;
+    const bool sidecar = json::str(*pod, {"metadata", "labels", kInject}) == "true";
+    wanted.add(requests_of(*pod, sidecar, 0),
+               std::clamp<std::int64_t>(json::i64(d->json, {"spec", "replicas"}, 1), 0, kMostPods));
+  }
+  for (const auto& s : c.list(kServiceKind)) {
+    const Json* pod = json::find(s->json, {"spec", "template"});
+    if (pod == nullptr) continue;
+    const std::string scale(json::str(*pod, {"metadata", "annotations", "autoscaling.knative.dev/min-scale"}, "1"));
+    wanted.add(requests_of(*pod, asks_for_sidecar(s->json), 25),
+               std::clamp<std::int64_t>(std::atoll(scale.c_str()), 1, kMostPods));
+  }
+  if (wanted.cpu > there.cpu) {
+    c.report(nullptr, {}, "one pod of each service and all deployments ask for " + std::to_string(wanted.cpu) +
+                              "m CPU, the nodes have " + std::to_string(there.cpu) + "m");
+  }
+  if (wanted.memory > there.memory) {
+    c.report(nullptr, {}, "one pod of each service and all deployments ask for " +
+                              std::to_string(wanted.memory >> 20) + "Mi memory, the nodes have " +
+                              std::to_string(there.memory >> 20) + "Mi");
+  }
+}
+
 void placeholders_in(Context& c, const ItemPtr& item, const Json& value, const Path& path) {
   if (const auto* s = value.if_string()) {
     const std::string_view text(s->data(), s->size());
@@ -289,6 +347,11 @@ void add_serving_rules(std::vector<Rule>& out) {
                  "実行中の Pod に要求されたサイドカーがある", "works after a restart",
                  "Injection happens when a pod is created; pods started before are not changed.",
                  "restart the deployment", {"Pod"}, {}, restarted});
+  out.push_back({"K411", {}, {}, Severity::Warning, Offline::Partly, "the nodes have room for what is asked for",
+                 "ノードのリソースは要求に足りる", "Pending: Insufficient cpu",
+                 "Every pod of a service also carries queue-proxy (25m) and, in the mesh, a sidecar (100m, 128Mi). "
+                 "Decided only when the set has Nodes.",
+                 "smaller requests, fewer replicas, or more nodes", {}, {}, capacity});
   out.push_back({"K413", {}, {}, Severity::Error, Offline::Yes, "no placeholder is left", "プレースホルダーが残っていない",
                  "various", "Values such as <name> or your-… come from the documentation and mean nothing.",
                  "put the real value there", {}, {}, placeholders});
