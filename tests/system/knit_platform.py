@@ -20,9 +20,10 @@ SERVING_FILES = ["smcp.yaml", "servicemesh-member-roll.yaml", "istio-knative-gat
 
 
 def run(*argv, check=True, timeout=90, stdin=None, env=None):
+    # KNIT_* are settings of the product: the tests' own do not go to it.
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("KNIT_")}
     done = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True, timeout=timeout, input=stdin,
-                          env={**os.environ, **(env or {})})
+                          text=True, timeout=timeout, input=stdin, env={**clean, **(env or {})})
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(map(str, argv))} ended with {done.returncode}:\n"
                              f"{done.stdout}{done.stderr}")

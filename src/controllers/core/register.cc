@@ -5,6 +5,7 @@
 #include "controllers/core/endpoints.h"
 #include "controllers/core/housekeeping.h"
 #include "controllers/core/namespaces.h"
+#include "controllers/core/reinjection.h"
 #include "controllers/core/replicaset.h"
 #include "controllers/core/scheduler.h"
 #include "controllers/core/service.h"
@@ -17,6 +18,7 @@ void register_core(reconcile::Driver& driver, const CoreSettings& settings) {
   driver.add(service_planner(settings));
   driver.add(deployment_planner(settings));
   driver.add(replicaset_planner(settings));
+  driver.add(reinjection_planner());
   driver.add(scheduler_planner());
   driver.add(endpoints_planner());
   driver.add(endpointslice_mirroring_planner());
