@@ -87,7 +87,8 @@ void add_path(Input& in, const std::string& path) {
   }
   std::vector<std::string> found;
   // Links are not followed: what is outside the folder stays outside.
-  auto it = fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied, error);
+  auto it =
+      fs::recursive_directory_iterator(path, fs::directory_options::skip_permission_denied, error);
   const auto end = fs::recursive_directory_iterator();
   while (!error && it != end) {
     const auto status = it->symlink_status(error);
@@ -117,7 +118,8 @@ check::Style style_of(const cli::Invocation& in) {
   }
   std::string upper = locale;
   for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  const bool utf8 = upper.find("UTF-8") != std::string::npos || upper.find("UTF8") != std::string::npos;
+  const bool utf8 =
+      upper.find("UTF-8") != std::string::npos || upper.find("UTF8") != std::string::npos;
   style.ascii = !utf8;
   style.japanese = locale.starts_with("ja");
   style.colour = ::isatty(STDOUT_FILENO) == 1 && environment(in, "NO_COLOR").empty() &&
@@ -127,7 +129,8 @@ check::Style style_of(const cli::Invocation& in) {
 }
 
 /// Replaces "<KEY>" and "your-…" words in the text of the files.
-void replace_placeholders(check::Files& files, const std::vector<std::pair<std::string, std::string>>& values) {
+void replace_placeholders(check::Files& files,
+                          const std::vector<std::pair<std::string, std::string>>& values) {
   const auto word = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
   };
@@ -155,7 +158,8 @@ Result<void> write_file(const std::string& path, const std::string& text) {
   struct stat st{};
   if (::stat(path.c_str(), &st) != 0) return errno_error("stat " + path, errno);
   const std::string fresh = path + ".knit-check-" + std::to_string(::getpid());
-  Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, st.st_mode & 0777));
+  Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                 st.st_mode & 0777));
   if (!file) return errno_error("write " + path, errno);
   std::string_view rest = text;
   while (!rest.empty()) {
@@ -185,7 +189,8 @@ struct LeftOut {
   std::string_view code, why;
 };
 constexpr LeftOut kLeftOut[] = {
-    {"K127", "that Serverless was moved between meshes is history, which no object holds; reinstall it"},
+    {"K127",
+     "that Serverless was moved between meshes is history, which no object holds; reinstall it"},
     {"K614", "it needs to connect to Kafka; `knit check` reads manifests"},
     {"K903", "it needs to follow a request through a running platform; use curl --cacert"},
     {"K905", "it needs to send an event through a running platform"},
@@ -201,7 +206,8 @@ int run_explain(const std::vector<std::string>& codes, const check::Style& style
       say(std::string(left->code) + "  is not checked: " + std::string(left->why) + "\n");
       continue;
     }
-    if (rule == nullptr) return cli::fail("\"" + code + "\" is no rule; `knit check explain` lists them", kUsage);
+    if (rule == nullptr)
+      return cli::fail("\"" + code + "\" is no rule; `knit check explain` lists them", kUsage);
     say(check::explain(*rule, style));
   }
   return kClean;
@@ -220,14 +226,16 @@ Result<check::Options> options_of(const cli::Invocation& in) {
     } else if (profile == "istio") {
       options.settings.profile = check::Profile::Istio;
     } else {
-      return Error(Code::InvalidArgument, "profile \"" + profile + "\" is none of auto, ossm2, ossm3, istio");
+      return Error(Code::InvalidArgument,
+                   "profile \"" + profile + "\" is none of auto, ossm2, ossm3, istio");
     }
   }
   std::string list = in.text("only");
   while (!list.empty()) {
     const auto comma = list.find(',');
     const std::string code = list.substr(0, comma);
-    if (check::find_rule(code) == nullptr) return Error(Code::InvalidArgument, "\"" + code + "\" is no rule");
+    if (check::find_rule(code) == nullptr)
+      return Error(Code::InvalidArgument, "\"" + code + "\" is no rule");
     options.only.push_back(code);
     list = comma == std::string::npos ? "" : list.substr(comma + 1);
   }
@@ -260,7 +268,8 @@ int run_check(const cli::Invocation& in) {
   std::vector<std::string> paths;
   if (const auto it = in.values.find("path"); it != in.values.end()) paths = it->second;
   // Words, not files: `./explain` is the file of that name.
-  if (!paths.empty() && paths[0] == "explain") return run_explain({paths.begin() + 1, paths.end()}, style);
+  if (!paths.empty() && paths[0] == "explain")
+    return run_explain({paths.begin() + 1, paths.end()}, style);
   if (paths.size() == 1 && paths[0] == "manual") return say(check::manual());
 
   const auto format = check::parse_format(in.has("output") ? in.text("output") : "text");
@@ -309,8 +318,9 @@ int run_check(const cli::Invocation& in) {
   if (in.has("fix") || in.has("print-fix")) {
     const auto fixed = check::fix_files(input.files, *options, complete);
     for (const auto& step : fixed.steps) {
-      std::fprintf(stderr, "%s %s %s: %s%s\n", step.applied ? "fixed" : "not fixed", step.code.c_str(),
-                   step.object.c_str(), step.text.c_str(), step.why.empty() ? "" : (" (" + step.why + ")").c_str());
+      std::fprintf(stderr, "%s %s %s: %s%s\n", step.applied ? "fixed" : "not fixed",
+                   step.code.c_str(), step.object.c_str(), step.text.c_str(),
+                   step.why.empty() ? "" : (" (" + step.why + ")").c_str());
     }
     for (const auto& [name, text] : fixed.files) input.files[name] = text;
     // What --set put in is written too: the files are what was checked.
@@ -344,9 +354,16 @@ int run_check(const cli::Invocation& in) {
 cli::Command check_command() {
   using Kind = cli::Flag::Kind;
   return {.name = "check",
-          .help = "check manifests before they are applied; `check explain [CODE]` and `check manual` tell about rules",
+          .help =
+              "check manifests before they are applied; `check explain [CODE]` and `check manual` "
+              "tell about rules",
           .arguments = {{"path", "files, folders, or - for standard input", false, true}},
-          .flags = {{"output", "text, table, json, yaml, sarif, junit or markdown", Kind::Value, {}, false, 'o'},
+          .flags = {{"output",
+                     "text, table, json, yaml, sarif, junit or markdown",
+                     Kind::Value,
+                     {},
+                     false,
+                     'o'},
                     {"profile", "auto, ossm2, ossm3 or istio", Kind::Value},
                     {"complete", "the input is everything: what is absent is missing"},
                     {"fail-on", "error, warning or info: exit 1 from this severity", Kind::Value},

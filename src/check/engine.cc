@@ -7,7 +7,8 @@ namespace {
 
 bool iequals(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
-    return std::tolower(static_cast<unsigned char>(x)) == std::tolower(static_cast<unsigned char>(y));
+    return std::tolower(static_cast<unsigned char>(x)) ==
+           std::tolower(static_cast<unsigned char>(y));
   });
 }
 
@@ -56,25 +57,34 @@ void suppress(Finding& finding, const Rule& rule, const std::vector<Suppression>
 
 std::string_view to_string(Severity s) {
   switch (s) {
-    case Severity::Info: return "info";
-    case Severity::Warning: return "warning";
-    case Severity::Error: return "error";
+    case Severity::Info:
+      return "info";
+    case Severity::Warning:
+      return "warning";
+    case Severity::Error:
+      return "error";
   }
   return "error";
 }
 std::string_view to_string(Confidence c) {
   switch (c) {
-    case Confidence::Proven: return "proven";
-    case Confidence::Likely: return "likely";
-    case Confidence::Unknown: return "unknown";
+    case Confidence::Proven:
+      return "proven";
+    case Confidence::Likely:
+      return "likely";
+    case Confidence::Unknown:
+      return "unknown";
   }
   return "unknown";
 }
 std::string_view to_string(Profile p) {
   switch (p) {
-    case Profile::Ossm2: return "ossm2";
-    case Profile::Ossm3: return "ossm3";
-    case Profile::Istio: return "istio";
+    case Profile::Ossm2:
+      return "ossm2";
+    case Profile::Ossm3:
+      return "ossm3";
+    case Profile::Istio:
+      return "istio";
   }
   return "istio";
 }
@@ -118,7 +128,9 @@ std::span<const Rule> rules() {
   static const std::vector<Rule> all = [] {
     std::vector<Rule> out;
     add_mesh_rules(out);
+    add_member_rules(out);
     add_gateway_rules(out);
+    add_gateway_service_rules(out);
     add_certificate_rules(out);
     add_serving_rules(out);
     add_eventing_rules(out);
@@ -126,8 +138,7 @@ std::span<const Rule> rules() {
     add_service_rules(out);
     add_policy_rules(out);
     add_admission_rules(out);
-    std::sort(out.begin(), out.end(),
-              [](const Rule& a, const Rule& b) { return a.code < b.code; });
+    std::sort(out.begin(), out.end(), [](const Rule& a, const Rule& b) { return a.code < b.code; });
     return out;
   }();
   return all;
@@ -147,13 +158,14 @@ Profile detect_profile(const ObjectSet& objects) {
 }
 
 std::size_t Report::count(Severity s) const {
-  return static_cast<std::size_t>(std::count_if(findings.begin(), findings.end(), [&](const auto& f) {
-    return f.severity == s && !f.suppressed && !f.unknown();
-  }));
+  return static_cast<std::size_t>(std::count_if(
+      findings.begin(), findings.end(),
+      [&](const auto& f) { return f.severity == s && !f.suppressed && !f.unknown(); }));
 }
 std::size_t Report::unknown() const {
-  return static_cast<std::size_t>(std::count_if(
-      findings.begin(), findings.end(), [](const auto& f) { return f.unknown() && !f.suppressed; }));
+  return static_cast<std::size_t>(
+      std::count_if(findings.begin(), findings.end(),
+                    [](const auto& f) { return f.unknown() && !f.suppressed; }));
 }
 
 Report run(const ObjectSet& objects, const Options& options) {
@@ -179,7 +191,8 @@ Report run(const ObjectSet& objects, const Options& options) {
     Context context(objects, settings, rule, found);
     std::string blind;
     for (const auto kind : rule.reads) {
-      if (const auto it = objects.unreadable.find(kind_name(kind)); it != objects.unreadable.end()) {
+      if (const auto it = objects.unreadable.find(kind_name(kind));
+          it != objects.unreadable.end()) {
         blind = std::string(kind) + " could not be read: " + it->second;
       }
     }
@@ -194,17 +207,16 @@ Report run(const ObjectSet& objects, const Options& options) {
       report.findings.push_back(std::move(finding));
     }
   }
-  std::sort(report.findings.begin(), report.findings.end(),
-            [](const Finding& a, const Finding& b) {
-              const auto rank = [](const Finding& f) {
-                return std::tuple(f.suppressed, f.unknown(), -static_cast<int>(f.severity));
-              };
-              const auto x = rank(a);
-              const auto y = rank(b);
-              if (x != y) return x < y;
-              return std::tie(a.code, a.place, a.path, a.message) <
-                     std::tie(b.code, b.place, b.path, b.message);
-            });
+  std::sort(report.findings.begin(), report.findings.end(), [](const Finding& a, const Finding& b) {
+    const auto rank = [](const Finding& f) {
+      return std::tuple(f.suppressed, f.unknown(), -static_cast<int>(f.severity));
+    };
+    const auto x = rank(a);
+    const auto y = rank(b);
+    if (x != y) return x < y;
+    return std::tie(a.code, a.place, a.path, a.message) <
+           std::tie(b.code, b.place, b.path, b.message);
+  });
   return report;
 }
 

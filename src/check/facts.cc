@@ -61,7 +61,8 @@ void add_smcp_gateway(const Item& smcp, const ItemPtr& from, Facts& out) {
   mesh_model::ServiceView service;
   service.ns = ns;
   service.name = "istio-ingressgateway";
-  service.type = json::str(smcp.json, {"spec", "gateways", "ingress", "service", "type"}, "ClusterIP");
+  service.type =
+      json::str(smcp.json, {"spec", "gateways", "ingress", "service", "type"}, "ClusterIP");
   service.labels = service.selector = labels;
   service.ports = {{15021, "status-port", "TCP", "", 15021, ""},
                    {80, "http2", "TCP", "", 8080, ""},
@@ -107,7 +108,8 @@ MeshFacts istio_facts(const ObjectSet& objects, const ItemPtr& istio) {
   MeshFacts mesh;
   mesh.ns = json::str(istio->json, {"spec", "namespace"}, "istio-system");
   mesh.control_plane = istio;
-  std::string_view list = json::str(istio->json, {"spec", "values", "global", "proxy", "excludeInboundPorts"});
+  std::string_view list =
+      json::str(istio->json, {"spec", "values", "global", "proxy", "excludeInboundPorts"});
   while (!list.empty()) {
     const auto comma = list.find(',');
     const int port = std::atoi(std::string(list.substr(0, comma)).c_str());
@@ -131,7 +133,8 @@ bool smcp_mtls(const Json& smcp) {
 
 Facts facts_of(const ObjectSet& objects) {
   Facts out;
-  for (const auto& s : objects.list("Service")) out.services.push_back(mesh_model::decode_service(s->json));
+  for (const auto& s : objects.list("Service"))
+    out.services.push_back(mesh_model::decode_service(s->json));
   for (auto& s : out.services) {
     if (s.ns.empty()) s.ns = "default";
   }
@@ -184,16 +187,19 @@ Facts facts_of(const ObjectSet& objects) {
     out.gateway_pods.push_back(std::move(g));
   }
   for (const auto& smcp : objects.list(kSmcp)) {
-    const bool there = std::any_of(out.gateway_pods.begin(), out.gateway_pods.end(), [&](const auto& g) {
-      return g.view.ns == smcp->ns && g.view.labels.contains("app") &&
-             g.view.labels.at("app") == "istio-ingressgateway";
-    });
+    const bool there =
+        std::any_of(out.gateway_pods.begin(), out.gateway_pods.end(), [&](const auto& g) {
+          return g.view.ns == smcp->ns && g.view.labels.contains("app") &&
+                 g.view.labels.at("app") == "istio-ingressgateway";
+        });
     if (!there) add_smcp_gateway(*smcp, smcp, out);
   }
   for (auto& pod : out.gateway_pods) {
     if (!pod.mesh.empty()) continue;
-    if (const auto* mesh = out.mesh_of(pod.view.ns)) pod.mesh = mesh->ns;
-    else if (out.meshes.size() == 1) pod.mesh = out.meshes.front().ns;
+    if (const auto* mesh = out.mesh_of(pod.view.ns))
+      pod.mesh = mesh->ns;
+    else if (out.meshes.size() == 1)
+      pod.mesh = out.meshes.front().ns;
   }
   for (const auto& gateway : objects.list("networking.istio.io/Gateway")) {
     auto view = mesh_model::decode_gateway(gateway->json);

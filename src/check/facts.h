@@ -10,17 +10,17 @@ namespace knit::check {
 /// A pod that will answer for Gateways: of the set, or computed from what creates it.
 struct GatewayPod {
   mesh_model::PodView view;
-  ItemPtr from;  // Pod, Deployment, SMCP…
+  ItemPtr from;      // Pod, Deployment, SMCP…
   std::string mesh;  // control plane's namespace; "" when no control plane is in the set
 };
 
 struct MeshFacts {
-  std::string ns;       // of the control plane
+  std::string ns;         // of the control plane
   ItemPtr control_plane;  // SMCP or Istio; may be null (plain Istio)
   ItemPtr roll;           // SMMR; may be null
   std::vector<std::string> members;
-  bool strict = false;       // mesh-wide
-  ItemPtr strict_from;       // what says so (or the control plane that does not)
+  bool strict = false;  // mesh-wide
+  ItemPtr strict_from;  // what says so (or the control plane that does not)
   std::vector<std::uint16_t> excluded_ports;
 };
 

@@ -38,9 +38,9 @@ struct Finding {
   std::string code;  // "K201"
   Severity severity = Severity::Error;
   Confidence confidence = Confidence::Proven;  // Unknown: the rule could not decide
-  std::string title;    // the rule's affirmative sentence
-  std::string message;  // what is wrong here: object, field, value
-  ItemPtr object;       // may be null (a whole set)
+  std::string title;                           // the rule's affirmative sentence
+  std::string message;                         // what is wrong here: object, field, value
+  ItemPtr object;                              // may be null (a whole set)
   yaml::Path path;
   Place place;
   std::vector<Evidence> evidence;

@@ -11,7 +11,8 @@ ObjectSet read(const Files& files, bool complete) {
 }
 
 std::string identity(const Finding& f) {
-  return f.code + "|" + (f.object ? f.object->ref() : "") + "|" + yaml::to_string(f.path) + "|" + f.message;
+  return f.code + "|" + (f.object ? f.object->ref() : "") + "|" + yaml::to_string(f.path) + "|" +
+         f.message;
 }
 
 bool is_json(std::string_view text) {
@@ -31,8 +32,9 @@ Result<void> apply(Files& files, const Edit& edit) {
       path = path / std::get<std::size_t>(step);
     }
   }
-  auto text = edit.op == Edit::Op::Set ? yaml::set(it->second, edit.object->document, path, edit.value)
-                                       : yaml::erase(it->second, edit.object->document, path);
+  auto text = edit.op == Edit::Op::Set
+                  ? yaml::set(it->second, edit.object->document, path, edit.value)
+                  : yaml::erase(it->second, edit.object->document, path);
   if (!text) return text.error();
   it->second = std::move(*text);
   return {};
@@ -47,16 +49,19 @@ std::multiset<std::string> errors_of(const Report& report) {
 }
 
 /// Why the patch is no improvement, or nothing.
-std::optional<std::string> verdict(const Finding& fixed, const Report& before, const Report& after) {
+std::optional<std::string> verdict(const Finding& fixed, const Report& before,
+                                   const Report& after) {
   const auto target = identity(fixed);
   for (const auto& f : after.findings) {
     if (identity(f) == target) return "the finding stays after it";
   }
-  if (after.errors.size() > before.errors.size()) return "the file would not be readable: " + after.errors.back().text;
+  if (after.errors.size() > before.errors.size())
+    return "the file would not be readable: " + after.errors.back().text;
   const auto old = errors_of(before);
   for (const auto& f : after.findings) {
     if (f.severity != Severity::Error || f.suppressed || f.unknown()) continue;
-    if (!old.contains(identity(f)) && f.code != fixed.code) return f.code + " would appear: " + f.message;
+    if (!old.contains(identity(f)) && f.code != fixed.code)
+      return f.code + " would appear: " + f.message;
   }
   return std::nullopt;
 }
@@ -72,17 +77,20 @@ FixOutcome fix_files(const Files& files, const Options& options, bool complete) 
   for (std::size_t step = 0; step < kMaxSteps; ++step) {
     const Finding* next = nullptr;
     for (const auto& f : report.findings) {
-      if (f.suppressed || f.unknown() || f.fix.type != Fix::Type::Patch || f.fix.edits.empty()) continue;
+      if (f.suppressed || f.unknown() || f.fix.type != Fix::Type::Patch || f.fix.edits.empty())
+        continue;
       if (refused.contains(identity(f))) continue;
       next = &f;
       break;
     }
     if (next == nullptr) break;
-    FixOutcome::Step done{next->code, next->object ? next->object->ref() : "", next->fix.text, false, ""};
+    FixOutcome::Step done{next->code, next->object ? next->object->ref() : "", next->fix.text,
+                          false, ""};
     Files candidate = current;
     std::optional<std::string> why;
     for (const auto& edit : next->fix.edits) {
-      if (const auto it = candidate.find(edit.object->file); it != candidate.end() && is_json(it->second)) {
+      if (const auto it = candidate.find(edit.object->file);
+          it != candidate.end() && is_json(it->second)) {
         why = "JSON files are not edited";
         break;
       }

@@ -30,12 +30,12 @@ void want_injected(Context& c, const ItemPtr& object, std::string_view name,
   if (!workload) {
     const auto list = list_name(object->json);
     const Path path = Path{"spec", list} / json::array(object->json, {"spec", list}).size();
-    found = &c.report(object, Path{"spec", list}, std::string(name) + " gets no sidecar: it is not listed");
-    found->fix = set_fix(object, path,
-                         {{"name", name},
-                          {"labels", {{kInject, "true"}}},
-                          {"annotations", {{kRewrite, "true"}}}},
-                         "add the workload with the sidecar label");
+    found = &c.report(object, Path{"spec", list},
+                      std::string(name) + " gets no sidecar: it is not listed");
+    found->fix = set_fix(
+        object, path,
+        {{"name", name}, {"labels", {{kInject, "true"}}}, {"annotations", {{kRewrite, "true"}}}},
+        "add the workload with the sidecar label");
   } else {
     const Path label = workload->path / "labels" / kInject;
     const bool by_label = json::str(workload->value, {"labels", kInject}) == "true";
@@ -50,8 +50,8 @@ void want_injected(Context& c, const ItemPtr& object, std::string_view name,
       found = &c.report(object, workload->path,
                         std::string(name) + ": annotation " + std::string(kRewrite) +
                             " is not \"true\": the kubelet's probes meet mTLS");
-      found->fix = set_fix(object, workload->path / "annotations" / kRewrite, "true",
-                           "set the annotation");
+      found->fix =
+          set_fix(object, workload->path / "annotations" / kRewrite, "true", "set the annotation");
     }
   }
   if (found != nullptr && severity) found->severity = *severity;
@@ -87,7 +87,8 @@ std::optional<std::pair<int, int>> version_of(std::string_view text) {
 
 std::optional<HostPort> parse_host_port(std::string_view text) {
   const auto colon = text.rfind(':');
-  if (colon == std::string_view::npos || colon == 0 || colon + 1 == text.size()) return std::nullopt;
+  if (colon == std::string_view::npos || colon == 0 || colon + 1 == text.size())
+    return std::nullopt;
   HostPort out{std::string(text.substr(0, colon)), 0};
   if (out.host.find_first_of(" \t/") != std::string::npos) return std::nullopt;
   if (out.host.find(':') != std::string::npos && !out.host.starts_with('[')) return std::nullopt;
@@ -134,6 +135,65 @@ std::vector<Bootstrap> bootstrap_lists(const ObjectSet& objects) {
     text(m, {"data", "bootstrap.servers"}, {"data", "bootstrap.servers"});
   }
   return out;
+}
+
+const ItemPtr* item_of(const Facts& facts, std::string_view gateway) {
+  for (const auto& [view, item] : facts.gateways) {
+    if (view.full_name() == gateway) return &item;
+  }
+  return nullptr;
+}
+
+std::string gateway_name(std::string_view key, std::string_view prefix) {
+  std::string_view rest = key.substr(prefix.size());
+  const auto dot = rest.find('.');
+  if (dot == std::string_view::npos) return "knative-serving/" + std::string(rest);
+  return std::string(rest.substr(0, dot)) + "/" + std::string(rest.substr(dot + 1));
+}
+
+ServerlessGateways serverless_gateways(const ObjectSet& objects) {
+  ServerlessGateways out;
+  for (const auto& serving : objects.list("operator.knative.dev/KnativeServing")) {
+    std::vector<std::string> external;
+    std::vector<std::string> local;
+    for (const auto& entry : operator_config(serving->json, "istio")) {
+      if (entry.key.starts_with("gateway."))
+        external.push_back(gateway_name(entry.key, "gateway."));
+      if (entry.key.starts_with("local-gateway.")) {
+        local.push_back(gateway_name(entry.key, "local-gateway."));
+      }
+      if (entry.key == "external-gateways" || entry.key == "local-gateways") {
+        auto& list = entry.key == "external-gateways" ? external : local;
+        if (const auto parsed = yaml::parse_one(entry.value); parsed && parsed->is_array()) {
+          list.clear();
+          for (const auto& g : parsed->get_array()) {
+            list.push_back(std::string(json::str(g, {"namespace"}, "knative-serving")) + "/" +
+                           std::string(json::str(g, {"name"})));
+          }
+          if (list.empty()) list.emplace_back();  // "[]": mesh only
+        }
+      }
+    }
+    if (!external.empty()) out.external = std::move(external);
+    if (!local.empty()) out.local = std::move(local);
+  }
+  return out;
+}
+
+bool in(const std::vector<std::string>& list, std::string_view text) {
+  return std::find(list.begin(), list.end(), text) != list.end();
+}
+bool open_roll(const MeshFacts& mesh) {  // what it holds is not listed, or not known yet
+  if (!mesh.roll) return true;
+  if (in(mesh.members, "*") ||
+      json::find(mesh.roll->json, {"spec", "memberSelectors"}) != nullptr) {
+    return true;
+  }
+  return std::any_of(mesh.members.begin(), mesh.members.end(),
+                     [](const auto& m) { return Context::is_placeholder(m); });
+}
+bool is_smcp(const MeshFacts& mesh) {
+  return mesh.control_plane && mesh.control_plane->kind == "ServiceMeshControlPlane";
 }
 
 }  // namespace knit::check

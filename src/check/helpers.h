@@ -18,7 +18,8 @@ inline constexpr std::string_view kInject = "sidecar.istio.io/inject";
 inline constexpr std::string_view kRewrite = "sidecar.istio.io/rewriteAppHTTPProbers";
 
 inline Fix set_fix(const ItemPtr& object, yaml::Path path, Json value, std::string text) {
-  return {Fix::Type::Patch, {{Edit::Op::Set, object, std::move(path), std::move(value)}},
+  return {Fix::Type::Patch,
+          {{Edit::Op::Set, object, std::move(path), std::move(value)}},
           std::move(text)};
 }
 template <class T>
@@ -29,6 +30,22 @@ Fix set_fix(const ItemPtr& object, yaml::Path path, const T& value, std::string 
 inline Fix remove_fix(const ItemPtr& object, yaml::Path path, std::string text) {
   return {Fix::Type::Patch, {{Edit::Op::Remove, object, std::move(path), {}}}, std::move(text)};
 }
+
+bool in(const std::vector<std::string>& list, std::string_view text);
+/// What the roll holds is not listed there, or not known yet.
+bool open_roll(const MeshFacts& mesh);
+bool is_smcp(const MeshFacts& mesh);
+
+/// The Gateway of a full name, or nullptr.
+const ItemPtr* item_of(const Facts& facts, std::string_view gateway);
+/// "gateway.NS.NAME" → "NS/NAME"; without a namespace it is knative-serving's.
+std::string gateway_name(std::string_view key, std::string_view prefix);
+/// The Gateways that Knative Serving uses: from config.istio, else the defaults.
+struct ServerlessGateways {
+  std::vector<std::string> external{"knative-serving/knative-ingress-gateway"};
+  std::vector<std::string> local{"knative-serving/knative-local-gateway"};
+};
+ServerlessGateways serverless_gateways(const ObjectSet& objects);
 
 /// Any string below `value` is a placeholder.
 bool has_placeholder(const Json& value);

@@ -52,11 +52,11 @@ KindName kind_name(std::string_view group_slash_kind) {
           std::string(group_slash_kind.substr(slash + 1))};
 }
 
-std::string to_string(const KindName& k) { return k.group.empty() ? k.kind : k.group + "/" + k.kind; }
-
-std::string Item::ref() const {
-  return kind + " " + (ns.empty() ? name : ns + "/" + name);
+std::string to_string(const KindName& k) {
+  return k.group.empty() ? k.kind : k.group + "/" + k.kind;
 }
+
+std::string Item::ref() const { return kind + " " + (ns.empty() ? name : ns + "/" + name); }
 
 Place Item::place(const yaml::Path& path) const {
   Place out{file, 0, 0};
@@ -100,8 +100,9 @@ void ObjectSet::add(ItemPtr item) {
   }
   if (items_.size() >= kMaxObjects) {
     if (items_.size() == kMaxObjects && errors_.size() < 1000) {
-      errors_.push_back({{item->file, 0, 0}, "more than " + std::to_string(kMaxObjects) +
-                                                 " objects; the rest is not checked"});
+      errors_.push_back(
+          {{item->file, 0, 0},
+           "more than " + std::to_string(kMaxObjects) + " objects; the rest is not checked"});
     }
     return;
   }
@@ -116,6 +117,12 @@ void ObjectSet::add_document(std::string_view file, std::size_t document,
   auto value = yaml::to_json(*node);
   if (!value) {
     errors_.push_back({at, value.error().message()});
+    return;
+  }
+  const bool version = !json::str(*value, {"apiVersion"}).empty();
+  const bool kind_given = !json::str(*value, {"kind"}).empty();
+  if (version != kind_given && json::find(*value, {"metadata", "name"}) != nullptr) {
+    errors_.push_back({at, version ? "an object without kind" : "an object without apiVersion"});
     return;
   }
   if (!value->is_object() || json::str(*value, {"kind"}).empty()) {
@@ -164,8 +171,8 @@ void ObjectSet::add_text(std::string_view file, std::string_view text) {
   }
   for (std::size_t i = 0; i < parsed.documents.size(); ++i) {
     for (const auto& duplicate : parsed.documents[i].duplicate_keys) {
-      errors_.push_back({{std::string(file), duplicate.mark.line, duplicate.mark.column},
-                         duplicate.message});
+      errors_.push_back(
+          {{std::string(file), duplicate.mark.line, duplicate.mark.column}, duplicate.message});
     }
     if (parsed.documents[i].root) add_document(file, i, parsed.documents[i].root);
   }

@@ -55,8 +55,8 @@ struct ReadError {
 
 class ObjectSet {
  public:
-  /// Adds every object of a YAML or JSON text: documents, Lists. Broken documents and duplicate keys
-  /// become errors, the rest is kept. `default_namespace` for namespaced objects without one.
+  /// Adds every object of a YAML or JSON text: documents, Lists. Broken documents and duplicate
+  /// keys become errors, the rest is kept. `default_namespace` for namespaced objects without one.
   void add_text(std::string_view file, std::string_view text);
   void add(ItemPtr item);
   /// From a cluster (List items).

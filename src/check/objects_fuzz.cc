@@ -7,9 +7,9 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   check::ObjectSet objects;
   objects.add_text("input.yaml", {reinterpret_cast<const char*>(data), size});
   const auto report = check::run(objects, {});
-  for (const auto format : {check::Format::Text, check::Format::Table, check::Format::Json,
-                            check::Format::Yaml, check::Format::Sarif, check::Format::Junit,
-                            check::Format::Markdown}) {
+  for (const auto format :
+       {check::Format::Text, check::Format::Table, check::Format::Json, check::Format::Yaml,
+        check::Format::Sarif, check::Format::Junit, check::Format::Markdown}) {
     KNIT_CHECK(!check::print(report, format, {}).empty());
   }
   return 0;

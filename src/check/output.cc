@@ -18,10 +18,15 @@ std::string where(const Finding& f) {
   return out;
 }
 
-std::string subject(const Finding& f) { return f.object ? f.object->ref() : std::string("(the set)"); }
+std::string subject(const Finding& f) {
+  return f.object ? f.object->ref() : std::string("(the set)");
+}
 
 std::string group_title(std::string_view code, bool japanese) {
-  const struct { char digit; std::string_view en, ja; } groups[] = {
+  const struct {
+    char digit;
+    std::string_view en, ja;
+  } groups[] = {
       {'1', "Mesh control plane and membership", "メッシュのコントロールプレーンとメンバー"},
       {'2', "Gateways", "ゲートウェイ"},
       {'3', "Certificates and names", "証明書と名前"},
@@ -51,9 +56,14 @@ Json object_json(const Finding& f) {
 Json fix_json(const Fix& fix) {
   JsonObject o;
   switch (fix.type) {
-    case Fix::Type::None: return nullptr;
-    case Fix::Type::Command: o["type"] = "command"; break;
-    case Fix::Type::Manual: o["type"] = "manual"; break;
+    case Fix::Type::None:
+      return nullptr;
+    case Fix::Type::Command:
+      o["type"] = "command";
+      break;
+    case Fix::Type::Manual:
+      o["type"] = "manual";
+      break;
     case Fix::Type::Patch: {
       o["type"] = "patch";
       JsonArray patches;
@@ -77,7 +87,8 @@ Json fix_json(const Fix& fix) {
 struct Colours {
   explicit Colours(bool on) : on_(on) {}
   std::string operator()(std::string_view code, std::string_view text) const {
-    return on_ ? "\033[" + std::string(code) + "m" + std::string(text) + "\033[0m" : std::string(text);
+    return on_ ? "\033[" + std::string(code) + "m" + std::string(text) + "\033[0m"
+               : std::string(text);
   }
 
  private:
@@ -87,18 +98,24 @@ struct Colours {
 std::string_view mark(const Finding& f, bool ascii) {
   if (f.unknown()) return "?";
   switch (f.severity) {
-    case Severity::Error: return ascii ? "x" : "×";
-    case Severity::Warning: return ascii ? "!" : "‼";
-    case Severity::Info: return "i";
+    case Severity::Error:
+      return ascii ? "x" : "×";
+    case Severity::Warning:
+      return ascii ? "!" : "‼";
+    case Severity::Info:
+      return "i";
   }
   return "?";
 }
 std::string_view colour(const Finding& f) {
   if (f.unknown()) return "35";
   switch (f.severity) {
-    case Severity::Error: return "31";
-    case Severity::Warning: return "33";
-    case Severity::Info: return "36";
+    case Severity::Error:
+      return "31";
+    case Severity::Warning:
+      return "33";
+    case Severity::Info:
+      return "36";
   }
   return "0";
 }
@@ -189,7 +206,8 @@ std::string text(const Report& report, const Style& style) {
   const auto suppressed = std::count_if(report.findings.begin(), report.findings.end(),
                                         [](const auto& f) { return f.suppressed; });
   if (suppressed > 0) {
-    out += "\n" + std::to_string(suppressed) + (style.japanese ? " 件は抑制されています\n" : " suppressed:\n");
+    out += "\n" + std::to_string(suppressed) +
+           (style.japanese ? " 件は抑制されています\n" : " suppressed:\n");
     for (const auto& f : report.findings) {
       if (f.suppressed) out += "    " + f.code + " " + subject(f) + ": " + f.reason + "\n";
     }
@@ -223,7 +241,8 @@ std::string table(const Report& report) {
   }
   std::string out;
   for (const auto& row : rows) {
-    for (std::size_t i = 0; i < 4; ++i) out += row[i] + std::string(widths[i] - row[i].size() + 2, ' ');
+    for (std::size_t i = 0; i < 4; ++i)
+      out += row[i] + std::string(widths[i] - row[i].size() + 2, ' ');
     out += row[4] + "\n";
   }
   return out;
@@ -249,7 +268,8 @@ std::string sarif(const Report& report) {
     JsonObject r;
     r["ruleId"] = f.code;
     r["ruleIndex"] = index[f.code];
-    r["level"] = f.unknown() || f.severity == Severity::Info ? "note" : std::string(to_string(f.severity));
+    r["level"] =
+        f.unknown() || f.severity == Severity::Info ? "note" : std::string(to_string(f.severity));
     r["kind"] = f.unknown() ? "review" : "fail";
     if (f.unknown()) r["level"] = "none";
     r["message"] = {{"text", subject(f) + ": " + f.message}};
@@ -296,10 +316,18 @@ std::string xml(std::string_view s) {
   std::string out;
   for (const char c : s) {
     switch (c) {
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '&': out += "&amp;"; break;
-      case '"': out += "&quot;"; break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
       default:
         if (static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\t') out += c;
     }
@@ -352,13 +380,14 @@ std::string junit(const Report& report) {
     ++total;
     ++failures;
     cases += "    <testcase classname=\"knit.check\" name=\"" +
-             xml(e.place.file + ":" + std::to_string(e.place.line)) + "\">\n      <failure message=\"" +
-             xml(e.text) + "\"/>\n    </testcase>\n";
+             xml(e.place.file + ":" + std::to_string(e.place.line)) +
+             "\">\n      <failure message=\"" + xml(e.text) + "\"/>\n    </testcase>\n";
   }
-  return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"knit check\" "
-         "tests=\"" + std::to_string(total) + "\" failures=\"" + std::to_string(failures) +
-         "\" skipped=\"" + std::to_string(skipped) + "\">\n" + cases +
-         "  </testsuite>\n</testsuites>\n";
+  return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"knit "
+         "check\" "
+         "tests=\"" +
+         std::to_string(total) + "\" failures=\"" + std::to_string(failures) + "\" skipped=\"" +
+         std::to_string(skipped) + "\">\n" + cases + "  </testsuite>\n</testsuites>\n";
 }
 
 std::string cell(std::string_view s) {
@@ -390,15 +419,18 @@ std::string markdown(const Report& report) {
 }  // namespace
 
 Result<Format> parse_format(std::string_view name) {
-  const struct { std::string_view name; Format format; } formats[] = {
-      {"text", Format::Text}, {"table", Format::Table}, {"json", Format::Json},
-      {"yaml", Format::Yaml}, {"sarif", Format::Sarif}, {"junit", Format::Junit},
-      {"markdown", Format::Markdown}, {"md", Format::Markdown}};
+  const struct {
+    std::string_view name;
+    Format format;
+  } formats[] = {{"text", Format::Text},         {"table", Format::Table}, {"json", Format::Json},
+                 {"yaml", Format::Yaml},         {"sarif", Format::Sarif}, {"junit", Format::Junit},
+                 {"markdown", Format::Markdown}, {"md", Format::Markdown}};
   for (const auto& f : formats) {
     if (f.name == name) return f.format;
   }
-  return Error(Code::InvalidArgument, "output \"" + std::string(name) +
-                                          "\" is none of text, table, json, yaml, sarif, junit, markdown");
+  return Error(Code::InvalidArgument,
+               "output \"" + std::string(name) +
+                   "\" is none of text, table, json, yaml, sarif, junit, markdown");
 }
 
 Json to_json(const Report& report) {
@@ -433,7 +465,9 @@ Json to_json(const Report& report) {
   }
   JsonArray errors;
   for (const auto& e : report.errors) {
-    errors.push_back({{"file", e.place.file}, {"line", e.place.line}, {"column", e.place.column},
+    errors.push_back({{"file", e.place.file},
+                      {"line", e.place.line},
+                      {"column", e.place.column},
                       {"message", e.text}});
   }
   JsonArray passed;
@@ -459,13 +493,20 @@ Json to_json(const Report& report) {
 
 std::string print(const Report& report, Format format, const Style& style) {
   switch (format) {
-    case Format::Text: return text(report, style);
-    case Format::Table: return table(report);
-    case Format::Json: return json::pretty(to_json(report));
-    case Format::Yaml: return yaml::print(to_json(report));
-    case Format::Sarif: return sarif(report);
-    case Format::Junit: return junit(report);
-    case Format::Markdown: return markdown(report);
+    case Format::Text:
+      return text(report, style);
+    case Format::Table:
+      return table(report);
+    case Format::Json:
+      return json::pretty(to_json(report));
+    case Format::Yaml:
+      return yaml::print(to_json(report));
+    case Format::Sarif:
+      return sarif(report);
+    case Format::Junit:
+      return junit(report);
+    case Format::Markdown:
+      return markdown(report);
   }
   return {};
 }
@@ -479,9 +520,15 @@ std::string explain(const Rule& rule, const Style& style) {
   if (!also.empty()) out += "also known as " + also + "\n";
   out += "severity " + std::string(to_string(rule.severity)) + ", decided ";
   switch (rule.offline) {
-    case Offline::Yes: out += "from manifests alone"; break;
-    case Offline::Partly: out += "from manifests, `unknown` when what it refers to is not in the input"; break;
-    case Offline::Live: out += "on a cluster only"; break;
+    case Offline::Yes:
+      out += "from manifests alone";
+      break;
+    case Offline::Partly:
+      out += "from manifests, `unknown` when what it refers to is not in the input";
+      break;
+    case Offline::Live:
+      out += "on a cluster only";
+      break;
   }
   if (!rule.profiles.empty()) {
     out += ", profile ";
@@ -490,8 +537,8 @@ std::string explain(const Rule& rule, const Style& style) {
     }
   }
   out += "\n\n";
-  out += "Symptom: " + std::string(rule.symptom) + "\n\n" + std::string(rule.why) + "\n\nFix: " +
-         std::string(rule.fix) + "\n";
+  out += "Symptom: " + std::string(rule.symptom) + "\n\n" + std::string(rule.why) +
+         "\n\nFix: " + std::string(rule.fix) + "\n";
   return out;
 }
 
@@ -508,7 +555,8 @@ std::string list_rules(const Style& style) {
 std::string manual() {
   std::string out =
       "# What `knit check` checks\n"
-      "Made by `knit check manual` from the rules themselves. `knit check explain CODE` prints one entry; the other\n"
+      "Made by `knit check manual` from the rules themselves. `knit check explain CODE` prints one "
+      "entry; the other\n"
       "catalogues' codes work as well.\n";
   std::string group;
   for (const auto& rule : rules()) {
@@ -520,9 +568,15 @@ std::string manual() {
     out += "\n### " + std::string(rule.code) + "\n**" + std::string(rule.title) + ".** " +
            std::string(to_string(rule.severity)) + ", ";
     switch (rule.offline) {
-      case Offline::Yes: out += "offline"; break;
-      case Offline::Partly: out += "offline if what it refers to is given"; break;
-      case Offline::Live: out += "on a cluster"; break;
+      case Offline::Yes:
+        out += "offline";
+        break;
+      case Offline::Partly:
+        out += "offline if what it refers to is given";
+        break;
+      case Offline::Live:
+        out += "on a cluster";
+        break;
     }
     std::string also;
     for (const auto a : rule.aliases) also += (also.empty() ? "" : ", ") + std::string(a);

@@ -11,9 +11,9 @@ Result<Format> parse_format(std::string_view name);
 
 struct Style {
   bool colour = false;
-  bool ascii = false;     // no check marks: the locale is not UTF-8
+  bool ascii = false;  // no check marks: the locale is not UTF-8
   bool japanese = false;
-  bool quiet = false;     // findings and verdict only
+  bool quiet = false;  // findings and verdict only
 };
 
 std::string print(const Report& report, Format format, const Style& style);

@@ -64,11 +64,11 @@ struct Rule {
   std::vector<std::string_view> upstream;  // "IST0145", "KIA0301"
   Severity severity = Severity::Error;
   Offline offline = Offline::Yes;
-  std::string_view title;     // affirmative: "only one gateway serves a host on a port"
+  std::string_view title;  // affirmative: "only one gateway serves a host on a port"
   std::string_view title_ja;
-  std::string_view symptom;   // what users see when it is violated
-  std::string_view why;       // the mechanism, and where it was read
-  std::string_view fix;       // what to do
+  std::string_view symptom;  // what users see when it is violated
+  std::string_view why;      // the mechanism, and where it was read
+  std::string_view fix;      // what to do
   /// Kinds it reads; one that cannot be read from the cluster makes the rule `unknown` once.
   std::vector<std::string_view> reads;
   /// Profiles it applies to; empty: all.
@@ -82,14 +82,16 @@ std::span<const Rule> rules();
 const Rule* find_rule(std::string_view code);
 
 // Each catalogue file adds its rules.
-void add_mesh_rules(std::vector<Rule>& out);         // K1xx: control plane, membership
-void add_gateway_rules(std::vector<Rule>& out);      // K2xx
-void add_certificate_rules(std::vector<Rule>& out);  // K3xx
-void add_serving_rules(std::vector<Rule>& out);      // K4xx
-void add_eventing_rules(std::vector<Rule>& out);     // K5xx
-void add_kafka_rules(std::vector<Rule>& out);        // K6xx
-void add_service_rules(std::vector<Rule>& out);      // K7xx
-void add_policy_rules(std::vector<Rule>& out);       // K8xx
-void add_admission_rules(std::vector<Rule>& out);    // K9xx: live walks, upstream's own admission
+void add_mesh_rules(std::vector<Rule>& out);             // K10x, K13x: control plane
+void add_member_rules(std::vector<Rule>& out);           // K12x
+void add_gateway_rules(std::vector<Rule>& out);          // K2xx
+void add_gateway_service_rules(std::vector<Rule>& out);  // K204, K205, K208, K210
+void add_certificate_rules(std::vector<Rule>& out);      // K3xx
+void add_serving_rules(std::vector<Rule>& out);          // K4xx
+void add_eventing_rules(std::vector<Rule>& out);         // K5xx
+void add_kafka_rules(std::vector<Rule>& out);            // K6xx
+void add_service_rules(std::vector<Rule>& out);          // K7xx
+void add_policy_rules(std::vector<Rule>& out);           // K8xx
+void add_admission_rules(std::vector<Rule>& out);  // K9xx: live walks, upstream's own admission
 
 }  // namespace knit::check

@@ -27,7 +27,8 @@ Path path_of(std::string_view field) {
       const auto end = field.find(']', i);
       if (end == std::string_view::npos) return out;
       const std::string inside(field.substr(i + 1, end - i - 1));
-      if (!inside.empty() && inside.size() < 8 && inside.find_first_not_of("0123456789") == std::string::npos) {
+      if (!inside.empty() && inside.size() < 8 &&
+          inside.find_first_not_of("0123456789") == std::string::npos) {
         out = out / static_cast<std::size_t>(std::stoul(inside));
       } else {
         out = out / std::string_view(inside);
@@ -43,14 +44,15 @@ Path path_of(std::string_view field) {
 
 void admitted(Context& c) {
   for (const auto& item : c.objects().all()) {
-    if (!item->node || has_placeholder(item->json)) continue;  // K413; a cluster has admitted its own
+    if (!item->node || has_placeholder(item->json))
+      continue;  // K413; a cluster has admitted its own
     const auto* kind = kind_of(*item);
     if (kind == nullptr || !kind->stored) continue;
     Json object = item->json;
-    if (kind->namespaced) json::set(object, {"metadata", "namespace"}, Json(std::string_view(item->ns)));
-    const auto version = item->api_version.substr(item->api_version.find('/') == std::string::npos
-                                                      ? 0
-                                                      : item->api_version.find('/') + 1);
+    if (kind->namespaced)
+      json::set(object, {"metadata", "namespace"}, Json(std::string_view(item->ns)));
+    const auto version = item->api_version.substr(
+        item->api_version.find('/') == std::string::npos ? 0 : item->api_version.find('/') + 1);
     auto decoded = schema::decode_dom(*kind, version, object, schema::FieldValidation::Warn);
     const auto say = [&](const schema::Failure& failure) {
       if (failure.causes.empty()) {
@@ -68,30 +70,41 @@ void admitted(Context& c) {
     for (const auto& warning : decoded.warnings) {
       const auto open = warning.find('"');
       const auto close = warning.rfind('"');
-      const auto field = open == std::string::npos || close <= open ? std::string()
-                                                                    : warning.substr(open + 1, close - open - 1);
+      const auto field = open == std::string::npos || close <= open
+                             ? std::string()
+                             : warning.substr(open + 1, close - open - 1);
       c.report(item, path_of(field), warning).severity = Severity::Warning;
     }
     schema::Context context;
     context.internal = true;  // upstream's answers, not what Knit supports
     context.now = WallTime{c.settings().now_unix * 1'000'000'000};
     schema::apply_defaults(*kind, decoded.object, context);
-    if (const auto verdict = schema::validate(*kind, decoded.object, nullptr, context); verdict.failure) {
+    if (const auto verdict = schema::validate(*kind, decoded.object, nullptr, context);
+        verdict.failure) {
       say(*verdict.failure);
     }
   }
 }
 
 /// Keys under istio.io and knative.dev that a program reads, as far as this integration goes.
-constexpr std::string_view kRead[] = {
-    "sidecar.istio.io/inject", "sidecar.istio.io/rewriteAppHTTPProbers", "sidecar.istio.io/proxyCPU",
-    "sidecar.istio.io/proxyMemory", "sidecar.istio.io/proxyCPULimit", "sidecar.istio.io/proxyMemoryLimit",
-    "sidecar.istio.io/status", "sidecar.istio.io/proxyImage", "sidecar.istio.io/logLevel",
-    "sidecar.istio.io/userVolume", "sidecar.istio.io/userVolumeMount", "sidecar.istio.io/interceptionMode",
-    "sidecar.istio.io/statsInclusionPrefixes", "sidecar.istio.io/componentLogLevel",
-    "serving.knative.openshift.io/enablePassthrough", "serving.knative.openshift.io/disableRoute",
-    "serving.knative.openshift.io/setRouteTimeout",
-    "experimental.istio.io/disable-gateway-port-translation"};
+constexpr std::string_view kRead[] = {"sidecar.istio.io/inject",
+                                      "sidecar.istio.io/rewriteAppHTTPProbers",
+                                      "sidecar.istio.io/proxyCPU",
+                                      "sidecar.istio.io/proxyMemory",
+                                      "sidecar.istio.io/proxyCPULimit",
+                                      "sidecar.istio.io/proxyMemoryLimit",
+                                      "sidecar.istio.io/status",
+                                      "sidecar.istio.io/proxyImage",
+                                      "sidecar.istio.io/logLevel",
+                                      "sidecar.istio.io/userVolume",
+                                      "sidecar.istio.io/userVolumeMount",
+                                      "sidecar.istio.io/interceptionMode",
+                                      "sidecar.istio.io/statsInclusionPrefixes",
+                                      "sidecar.istio.io/componentLogLevel",
+                                      "serving.knative.openshift.io/enablePassthrough",
+                                      "serving.knative.openshift.io/disableRoute",
+                                      "serving.knative.openshift.io/setRouteTimeout",
+                                      "experimental.istio.io/disable-gateway-port-translation"};
 
 /// At most two letters differ.
 bool near(std::string_view a, std::string_view b) {
@@ -119,22 +132,25 @@ void unread_keys(Context& c) {
       if (map == nullptr || !map->is_object()) return;
       for (const auto& member : map->get_object()) {
         const std::string_view key(member.key().data(), member.key().size());
-        if (!key.starts_with("sidecar.istio.io/") && !key.starts_with("serving.knative.openshift.io/") &&
+        if (!key.starts_with("sidecar.istio.io/") &&
+            !key.starts_with("serving.knative.openshift.io/") &&
             !key.starts_with("experimental.istio.io/")) {
           continue;
         }
         if (std::find(std::begin(kRead), std::end(kRead), key) != std::end(kRead)) continue;
         const auto* meant = std::find_if(std::begin(kRead), std::end(kRead),
                                          [&](std::string_view k) { return near(key, k); });
-        auto& f = c.report(item, path / key,
-                           "nobody reads " + std::string(key) +
-                               (meant == std::end(kRead) ? "" : ": " + std::string(*meant) + " is meant"));
+        auto& f = c.report(
+            item, path / key,
+            "nobody reads " + std::string(key) +
+                (meant == std::end(kRead) ? "" : ": " + std::string(*meant) + " is meant"));
         if (meant == std::end(kRead)) {
           f.confidence = Confidence::Likely;
           continue;
         }
         f.fix = {Fix::Type::Patch,
-                 {{Edit::Op::Remove, item, path / key, {}}, {Edit::Op::Set, item, path / *meant, member.value()}},
+                 {{Edit::Op::Remove, item, path / key, {}},
+                  {Edit::Op::Set, item, path / *meant, member.value()}},
                  "correct the key"};
       }
     };
@@ -153,14 +169,34 @@ void unread_keys(Context& c) {
 }  // namespace
 
 void add_admission_rules(std::vector<Rule>& out) {
-  out.push_back({"K901", {}, {"IST0106"}, Severity::Error, Offline::Yes, "the API server admits every object",
-                 "API サーバーがすべてのオブジェクトを受け付ける", "apply fails, or drops a field",
-                 "Types, unknown fields and values are checked by the code that Knit's API server runs; the messages "
+  out.push_back({"K901",
+                 {},
+                 {"IST0106"},
+                 Severity::Error,
+                 Offline::Yes,
+                 "the API server admits every object",
+                 "API サーバーがすべてのオブジェクトを受け付ける",
+                 "apply fails, or drops a field",
+                 "Types, unknown fields and values are checked by the code that Knit's API server "
+                 "runs; the messages "
                  "are upstream's.",
-                 "correct the field that the message names", {}, {}, admitted});
-  out.push_back({"K902", {}, {"IST0108"}, Severity::Warning, Offline::Yes, "mesh labels and annotations are known keys",
-                 "メッシュ関連のラベルとアノテーションのキーが正しい", "the setting has no effect",
-                 "A misspelt key is accepted by every API server and read by nobody.", "correct the key", {}, {}, unread_keys});
+                 "correct the field that the message names",
+                 {},
+                 {},
+                 admitted});
+  out.push_back({"K902",
+                 {},
+                 {"IST0108"},
+                 Severity::Warning,
+                 Offline::Yes,
+                 "mesh labels and annotations are known keys",
+                 "メッシュ関連のラベルとアノテーションのキーが正しい",
+                 "the setting has no effect",
+                 "A misspelt key is accepted by every API server and read by nobody.",
+                 "correct the key",
+                 {},
+                 {},
+                 unread_keys});
 }
 
 }  // namespace knit::check

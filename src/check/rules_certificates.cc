@@ -23,7 +23,10 @@ std::vector<Use> uses(const Facts& facts) {
     for (std::size_t i = 0; i < view.servers.size(); ++i) {
       const auto& s = view.servers[i];
       if (s.credential.empty()) continue;
-      Use use{item, Path{"spec", "servers"} / i / "tls" / "credentialName", s.credential, {},
+      Use use{item,
+              Path{"spec", "servers"} / i / "tls" / "credentialName",
+              s.credential,
+              {},
               view.ns == "knative-serving"};
       for (const auto* pod : facts.selected(view)) use.namespaces.insert(pod->view.ns);
       out.push_back(std::move(use));
@@ -90,8 +93,10 @@ void secret_exists(Context& c) {
       continue;
     }
     c.report(use.gateway, use.path, "Secret " + ns + "/" + use.name + " does not exist").fix = {
-        Fix::Type::Command, {},
-        "oc create secret tls " + use.name + " -n " + ns + " --cert=wildcard.crt --key=wildcard.key"};
+        Fix::Type::Command,
+        {},
+        "oc create secret tls " + use.name + " -n " + ns +
+            " --cert=wildcard.crt --key=wildcard.key"};
   }
 }
 
@@ -134,7 +139,8 @@ void certificate_good(Context& c) {
 std::string domain_of(const Context& c) {
   if (!c.settings().apps_domain.empty()) return c.settings().apps_domain;
   if (const auto ingress = c.find("config.openshift.io/Ingress", "", "cluster")) {
-    if (const auto d = json::str(ingress->json, {"spec", "domain"}); !d.empty()) return std::string(d);
+    if (const auto d = json::str(ingress->json, {"spec", "domain"}); !d.empty())
+      return std::string(d);
   }
   for (const auto& serving : c.list(kServingKind)) {
     for (const auto& entry : operator_config(serving->json, "domain")) {
@@ -158,8 +164,9 @@ void certificate_covers(Context& c) {
     } else if (!pki::covers_host(parsed->front(), "hello-default." + domain)) {
       std::string names;
       for (const auto& n : parsed->front().dns_names) names += (names.empty() ? "" : ", ") + n;
-      c.report(secret, Path{"data", "tls.crt"},
-               "does not cover *." + domain + ": its names are " + (names.empty() ? "none" : names));
+      c.report(
+          secret, Path{"data", "tls.crt"},
+          "does not cover *." + domain + ": its names are " + (names.empty() ? "none" : names));
     }
   }
 }
@@ -178,7 +185,8 @@ void domain_template(Context& c) {
         if (entry->value[i] == '.' && depth == 0) two_labels |= i + 1 < end - 0 && i + 1 != end;
       }
       if (!two_labels) continue;
-      c.report(serving, entry->path, entry->value + " gives more than one label below the wildcard").fix =
+      c.report(serving, entry->path, entry->value + " gives more than one label below the wildcard")
+          .fix =
           set_fix(serving, entry->path, "{{.Name}}-{{.Namespace}}.{{.Domain}}", "use one label");
     }
   }
@@ -217,7 +225,8 @@ void root_issued(Context& c) {
     if (!pki::parse_certificates(chain)) continue;  // K302
     const WallTime now{c.settings().now_unix * 1'000'000'000};
     if (const auto ok = pki::check_chain(chain, c.settings().root_ca_pem, now); !ok) {
-      c.report(secret, Path{"data", "tls.crt"}, "is not issued by the given root: " + ok.error().message());
+      c.report(secret, Path{"data", "tls.crt"},
+               "is not issued by the given root: " + ok.error().message());
     }
   }
 }
@@ -241,7 +250,8 @@ void secret_filter(Context& c) {
     for (const auto& use : uses(facts)) {
       const auto secret = secret_of(c.objects(), use);
       if (!secret || json::find(secret->json, {"metadata", "labels", kUid}) != nullptr) continue;
-      c.report(secret, Path{"metadata", "labels"}, "has no label " + std::string(kUid) + ": it is not read")
+      c.report(secret, Path{"metadata", "labels"},
+               "has no label " + std::string(kUid) + ": it is not read")
           .fix = set_fix(secret, Path{"metadata", "labels"} / kUid, secret->name, "label it");
     }
   }
@@ -255,7 +265,8 @@ void shared_certificate(Context& c) {
     for (const auto& ns : use.namespaces) {
       const auto [it, fresh] = first.emplace(ns + "/" + use.name, use.gateway);
       if (!fresh && it->second != use.gateway) {
-        c.report(use.gateway, use.path, "certificate " + use.name + " is also that of " + it->second->ref());
+        c.report(use.gateway, use.path,
+                 "certificate " + use.name + " is also that of " + it->second->ref());
       }
     }
   }
@@ -264,47 +275,119 @@ void shared_certificate(Context& c) {
 }  // namespace
 
 void add_certificate_rules(std::vector<Rule>& out) {
-  out.push_back({"K301", {}, {"IST0101", "IST0161"}, Severity::Error, Offline::Partly,
+  out.push_back({"K301",
+                 {},
+                 {"IST0101", "IST0161"},
+                 Severity::Error,
+                 Offline::Partly,
                  "the gateway's certificate is in the namespace of the gateway pods",
                  "ゲートウェイの証明書はゲートウェイ Pod の namespace にある",
                  "connection reset; SSL_ERROR_SYSCALL",
-                 "credentialName is looked up where the gateway pods run (istio-system), not where the Gateway is.",
-                 "create the TLS Secret there", {"Secret"}, {}, secret_exists});
-  out.push_back({"K302", {"MX-02"}, {"IST0161"}, Severity::Warning, Offline::Partly,
-                 "the gateway's certificate is sound", "ゲートウェイの証明書に問題がない",
+                 "credentialName is looked up where the gateway pods run (istio-system), not where "
+                 "the Gateway is.",
+                 "create the TLS Secret there",
+                 {"Secret"},
+                 {},
+                 secret_exists});
+  out.push_back({"K302",
+                 {"MX-02"},
+                 {"IST0161"},
+                 Severity::Warning,
+                 Offline::Partly,
+                 "the gateway's certificate is sound",
+                 "ゲートウェイの証明書に問題がない",
                  "TLS failures now or later",
-                 "The key must belong to the leaf, the chain be in order, the key long enough, and the certificate "
+                 "The key must belong to the leaf, the chain be in order, the key long enough, and "
+                 "the certificate "
                  "valid for 60 days more.",
-                 "renew the certificate", {"Secret"}, {}, certificate_good});
-  out.push_back({"K303", {}, {}, Severity::Error, Offline::Partly,
-                 "the gateway's certificate covers the apps domain",
-                 "ゲートウェイの証明書はアプリケーションドメインを含む",
-                 "curl (60): no alternative certificate subject name matches",
-                 "Clients compare subject alternative names only; a wildcard covers exactly one label.",
-                 "issue it for *.APPS-DOMAIN", {"Secret"}, {}, certificate_covers});
-  out.push_back({"K304", {"KS-04"}, {}, Severity::Error, Offline::Yes,
+                 "renew the certificate",
+                 {"Secret"},
+                 {},
+                 certificate_good});
+  out.push_back(
+      {"K303",
+       {},
+       {},
+       Severity::Error,
+       Offline::Partly,
+       "the gateway's certificate covers the apps domain",
+       "ゲートウェイの証明書はアプリケーションドメインを含む",
+       "curl (60): no alternative certificate subject name matches",
+       "Clients compare subject alternative names only; a wildcard covers exactly one label.",
+       "issue it for *.APPS-DOMAIN",
+       {"Secret"},
+       {},
+       certificate_covers});
+  out.push_back({"K304",
+                 {"KS-04"},
+                 {},
+                 Severity::Error,
+                 Offline::Yes,
                  "a service's host is one label below the wildcard",
-                 "サービスのホスト名はワイルドカードの一つ下のラベル", "curl (60) for every service",
-                 "OpenShift's template is {{.Name}}-{{.Namespace}}.{{.Domain}}; upstream's has two labels, which a "
+                 "サービスのホスト名はワイルドカードの一つ下のラベル",
+                 "curl (60) for every service",
+                 "OpenShift's template is {{.Name}}-{{.Namespace}}.{{.Domain}}; upstream's has two "
+                 "labels, which a "
                  "wildcard certificate does not cover.",
-                 "use one label, or a certificate per namespace", {}, {}, domain_template});
-  out.push_back({"K305", {}, {}, Severity::Warning, Offline::Yes, "host labels fit into 63 characters",
-                 "ホスト名のラベルは 63 文字以内", "the Route is invalid",
-                 "Name, namespace and tag make one DNS label.", "shorten the name or the tag", {}, {}, name_length});
-  out.push_back({"K306", {"GW-07"}, {}, Severity::Error, Offline::Partly,
+                 "use one label, or a certificate per namespace",
+                 {},
+                 {},
+                 domain_template});
+  out.push_back({"K305",
+                 {},
+                 {},
+                 Severity::Warning,
+                 Offline::Yes,
+                 "host labels fit into 63 characters",
+                 "ホスト名のラベルは 63 文字以内",
+                 "the Route is invalid",
+                 "Name, namespace and tag make one DNS label.",
+                 "shorten the name or the tag",
+                 {},
+                 {},
+                 name_length});
+  out.push_back({"K306",
+                 {"GW-07"},
+                 {},
+                 Severity::Error,
+                 Offline::Partly,
                  "the given root issued the gateway's certificate",
-                 "指定したルート証明書がゲートウェイの証明書を発行した", "curl (20) or (60)",
+                 "指定したルート証明書がゲートウェイの証明書を発行した",
+                 "curl (20) or (60)",
                  "The file given to curl --cacert must be the root of the served chain.",
-                 "give the root that issued it, or issue the certificate anew", {"Secret"}, {}, root_issued});
-  out.push_back({"K307", {}, {}, Severity::Error, Offline::Yes, "secret filtering sees the certificate",
-                 "Secret のフィルターは証明書を対象に含む", "the Secret is ignored",
-                 "With ENABLE_SECRET_INFORMER_FILTERING_BY_CERT_UID, net-istio reads labelled Secrets only.",
-                 "label the Secret networking.internal.knative.dev/certificate-uid", {"Secret"}, {}, secret_filter});
-  out.push_back({"K308", {}, {"IST0138"}, Severity::Warning, Offline::Yes, "no two Gateways share a certificate",
-                 "二つの Gateway が同じ証明書を使用しない", "404 now and then",
-                 "Browsers reuse an HTTP/2 connection for every host its certificate covers, also when another "
+                 "give the root that issued it, or issue the certificate anew",
+                 {"Secret"},
+                 {},
+                 root_issued});
+  out.push_back(
+      {"K307",
+       {},
+       {},
+       Severity::Error,
+       Offline::Yes,
+       "secret filtering sees the certificate",
+       "Secret のフィルターは証明書を対象に含む",
+       "the Secret is ignored",
+       "With ENABLE_SECRET_INFORMER_FILTERING_BY_CERT_UID, net-istio reads labelled Secrets only.",
+       "label the Secret networking.internal.knative.dev/certificate-uid",
+       {"Secret"},
+       {},
+       secret_filter});
+  out.push_back({"K308",
+                 {},
+                 {"IST0138"},
+                 Severity::Warning,
+                 Offline::Yes,
+                 "no two Gateways share a certificate",
+                 "二つの Gateway が同じ証明書を使用しない",
+                 "404 now and then",
+                 "Browsers reuse an HTTP/2 connection for every host its certificate covers, also "
+                 "when another "
                  "Gateway serves it.",
-                 "use one certificate per Gateway", {}, {}, shared_certificate});
+                 "use one certificate per Gateway",
+                 {},
+                 {},
+                 shared_certificate});
 }
 
 }  // namespace knit::check

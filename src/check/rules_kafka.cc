@@ -17,7 +17,8 @@ std::vector<std::string> hosts_of(const Item& entry) {
 void after_eventing(Context& c) {
   const auto all = c.list(kKafkaKind);
   for (const auto& kafka : all) {
-    if (kafka != all.front()) c.report(kafka, {}, "is the second KnativeKafka beside " + all.front()->name);
+    if (kafka != all.front())
+      c.report(kafka, {}, "is the second KnativeKafka beside " + all.front()->name);
     if (!c.list(kEventingKind, kafka->ns).empty()) continue;
     if (c.objects().knows(kEventingKind) || !c.list(kEventingKind).empty()) {
       c.report(kafka, {}, "there is no KnativeEventing in " + kafka->ns);
@@ -35,12 +36,14 @@ void bootstrap_given(Context& c) {
     }
     if (json::boolean(kafka->json, {"spec", "broker", "enabled"}) &&
         json::str(kafka->json, {"spec", "broker", "defaultConfig", "bootstrapServers"}).empty()) {
-      c.report(kafka, Path{"spec", "broker"}, "broker.enabled without broker.defaultConfig.bootstrapServers");
+      c.report(kafka, Path{"spec", "broker"},
+               "broker.enabled without broker.defaultConfig.bootstrapServers");
     }
     const bool name = !json::str(kafka->json, {"spec", "channel", "authSecretName"}).empty();
     const bool ns = !json::str(kafka->json, {"spec", "channel", "authSecretNamespace"}).empty();
     if (name != ns) {
-      c.report(kafka, Path{"spec", "channel"}, "authSecretName and authSecretNamespace go together");
+      c.report(kafka, Path{"spec", "channel"},
+               "authSecretName and authSecretNamespace go together");
     }
   }
 }
@@ -69,13 +72,15 @@ void replication(Context& c) {
     if (rf == nullptr || !rf->is_int64()) continue;  // K413, or the default
     std::int64_t brokers = 0;
     for (const auto& k : clusters) brokers += json::i64(k->json, {"spec", "kafka", "replicas"});
-    for (const auto& pool : c.list("kafka.strimzi.io/KafkaNodePool")) brokers += json::i64(pool->json, {"spec", "replicas"});
+    for (const auto& pool : c.list("kafka.strimzi.io/KafkaNodePool"))
+      brokers += json::i64(pool->json, {"spec", "replicas"});
     if (rf->get_int64() < 1) {
       c.report(kafka, config / "replicationFactor", "replicationFactor is less than 1").fix =
           set_fix(kafka, config / "replicationFactor", 1, "set 1");
     } else if (brokers == 0) {
       if (rf->get_int64() > 1) {
-        c.unknown(kafka, config / "replicationFactor", "how many brokers Kafka has is not in the input");
+        c.unknown(kafka, config / "replicationFactor",
+                  "how many brokers Kafka has is not in the input");
       }
     } else if (rf->get_int64() > brokers) {
       c.report(kafka, config / "replicationFactor",
@@ -88,12 +93,20 @@ void replication(Context& c) {
 
 void kafka_injected(Context& c) {
   for (const auto& kafka : c.list(kKafkaKind)) {
-    const auto on = [&](std::string_view part) { return json::boolean(kafka->json, {"spec", part, "enabled"}); };
-    const struct { std::string_view name; bool wanted; } workloads[] = {
+    const auto on = [&](std::string_view part) {
+      return json::boolean(kafka->json, {"spec", part, "enabled"});
+    };
+    const struct {
+      std::string_view name;
+      bool wanted;
+    } workloads[] = {
         {"kafka-controller", on("broker") || on("channel") || on("source") || on("sink")},
-        {"kafka-broker-receiver", on("broker")},   {"kafka-broker-dispatcher", on("broker")},
-        {"kafka-channel-receiver", on("channel")}, {"kafka-channel-dispatcher", on("channel")},
-        {"kafka-source-dispatcher", on("source")}, {"kafka-sink-receiver", on("sink")}};
+        {"kafka-broker-receiver", on("broker")},
+        {"kafka-broker-dispatcher", on("broker")},
+        {"kafka-channel-receiver", on("channel")},
+        {"kafka-channel-dispatcher", on("channel")},
+        {"kafka-source-dispatcher", on("source")},
+        {"kafka-sink-receiver", on("sink")}};
     for (const auto& w : workloads) {
       if (w.wanted) want_injected(c, kafka, w.name);
     }
@@ -132,7 +145,8 @@ void entry_covers(Context& c) {
         const bool by_wildcard = std::any_of(hosts.begin(), hosts.end(), [&](const std::string& h) {
           return h.starts_with("*.") && at->host.ends_with(h.substr(1));
         });
-        if (!by_wildcard && std::find(hosts.begin(), hosts.end(), at->host) == hosts.end()) continue;
+        if (!by_wildcard && std::find(hosts.begin(), hosts.end(), at->host) == hosts.end())
+          continue;
         near = entry;
         for (const auto& p : json::array(entry->json, {"spec", "ports"})) {
           port |= json::i64(p, {"number"}) == at->port;
@@ -140,8 +154,9 @@ void entry_covers(Context& c) {
       }
       if (port || placeholder) continue;
       if (near) {
-        auto& f = c.report(near, Path{"spec", "ports"},
-                           "port " + std::to_string(at->port) + " of " + at->host + " is not listed");
+        auto& f =
+            c.report(near, Path{"spec", "ports"},
+                     "port " + std::to_string(at->port) + " of " + at->host + " is not listed");
         f.evidence.push_back({b.object->ref(), "connects to " + part});
         continue;
       }
@@ -179,8 +194,9 @@ void unique_ports(Context& c) {
       std::string fresh = name + "-" + std::to_string(number);
       while (!taken.insert(fresh).second) fresh += "x";
       edits.push_back({Edit::Op::Set, entry, at / "name", Json(std::string_view(fresh))});
-      said += (said.empty() ? "" : "; ") + std::string("name ") + name + " of port " + std::to_string(number) +
-              " is that of port " + std::to_string(json::i64(ports[names[name]], {"number"}));
+      said += (said.empty() ? "" : "; ") + std::string("name ") + name + " of port " +
+              std::to_string(number) + " is that of port " +
+              std::to_string(json::i64(ports[names[name]], {"number"}));
       if (first.empty()) first = at / "name";
     }
     if (edits.empty()) continue;
@@ -194,9 +210,10 @@ void entry_addresses(Context& c) {
   for (const auto& entry : c.list(kEntryKind)) {
     if (!json::array(entry->json, {"spec", "addresses"}).empty()) continue;
     const auto& exports = json::array(entry->json, {"spec", "exportTo"});
-    const bool everywhere = exports.empty() || std::any_of(exports.begin(), exports.end(), [](const Json& v) {
-                              return v.if_string() != nullptr && *v.if_string() == "*";
-                            });
+    const bool everywhere =
+        exports.empty() || std::any_of(exports.begin(), exports.end(), [](const Json& v) {
+          return v.if_string() != nullptr && *v.if_string() == "*";
+        });
     std::size_t i = 0;
     bool told = false;
     for (const auto& p : json::array(entry->json, {"spec", "ports"})) {
@@ -206,11 +223,13 @@ void entry_addresses(Context& c) {
       const auto number = json::i64(p, {"number"});
       const auto [it, fresh] = seen.emplace(std::pair(everywhere ? "*" : entry->ns, number), entry);
       if (!fresh && it->second != entry) {
-        c.report(entry, at, "port " + std::to_string(number) + " without addresses is also that of " +
-                                it->second->ref() + ": they share one listener");
+        c.report(entry, at,
+                 "port " + std::to_string(number) + " without addresses is also that of " +
+                     it->second->ref() + ": they share one listener");
       } else if (everywhere && !told) {
-        c.report(entry, at, "TCP port " + std::to_string(number) +
-                                " without addresses is opened to any address, in every namespace");
+        c.report(entry, at,
+                 "TCP port " + std::to_string(number) +
+                     " without addresses is opened to any address, in every namespace");
         told = true;
       }
     }
@@ -277,54 +296,158 @@ void entry_per_namespace(Context& c) {
 }  // namespace
 
 void add_kafka_rules(std::vector<Rule>& out) {
-  out.push_back({"K601", {}, {}, Severity::Error, Offline::Partly, "KnativeKafka stands beside a KnativeEventing",
-                 "KnativeKafka は KnativeEventing と同じ namespace にある", "admission denies it",
-                 "The operator's webhook wants a KnativeEventing in the namespace first, and one KnativeKafka only.",
-                 "apply KnativeEventing first", {}, {}, after_eventing});
-  out.push_back({"K602", {}, {}, Severity::Error, Offline::Yes, "enabled parts of KnativeKafka have bootstrap servers",
-                 "有効な KnativeKafka の機能にはブートストラップサーバーがある", "admission denial; the Broker is not ready",
-                 "Channels and the broker cannot guess where Kafka is.", "give bootstrapServers", {}, {}, bootstrap_given});
-  out.push_back({"K603", {}, {}, Severity::Error, Offline::Yes, "bootstrap servers are HOST:PORT",
-                 "ブートストラップサーバーは HOST:PORT 形式", "No resolvable bootstrap urls",
-                 "A Kafka client takes a list of HOST:PORT, separated by commas, without scheme or spaces.",
-                 "write HOST:PORT", {}, {}, bootstrap_parses});
-  out.push_back({"K604", {}, {}, Severity::Error, Offline::Partly, "Kafka has as many brokers as replicas",
-                 "レプリカ数は Kafka ブローカー数以下", "TopicReady=False",
-                 "A topic cannot have more replicas than there are brokers, nor less than one partition.",
-                 "use a smaller replicationFactor", {}, {}, replication});
-  out.push_back({"K605", {}, {}, Severity::Error, Offline::Yes, "Kafka's data plane has sidecars",
-                 "Kafka のデータプレーンにサイドカーがある", "ProbeStatus: NotReady; delivery fails",
-                 "Receivers and dispatchers carry events; kafka-controller probes the receivers and is named by "
+  out.push_back({"K601",
+                 {},
+                 {},
+                 Severity::Error,
+                 Offline::Partly,
+                 "KnativeKafka stands beside a KnativeEventing",
+                 "KnativeKafka は KnativeEventing と同じ namespace にある",
+                 "admission denies it",
+                 "The operator's webhook wants a KnativeEventing in the namespace first, and one "
+                 "KnativeKafka only.",
+                 "apply KnativeEventing first",
+                 {},
+                 {},
+                 after_eventing});
+  out.push_back({"K602",
+                 {},
+                 {},
+                 Severity::Error,
+                 Offline::Yes,
+                 "enabled parts of KnativeKafka have bootstrap servers",
+                 "有効な KnativeKafka の機能にはブートストラップサーバーがある",
+                 "admission denial; the Broker is not ready",
+                 "Channels and the broker cannot guess where Kafka is.",
+                 "give bootstrapServers",
+                 {},
+                 {},
+                 bootstrap_given});
+  out.push_back(
+      {"K603",
+       {},
+       {},
+       Severity::Error,
+       Offline::Yes,
+       "bootstrap servers are HOST:PORT",
+       "ブートストラップサーバーは HOST:PORT 形式",
+       "No resolvable bootstrap urls",
+       "A Kafka client takes a list of HOST:PORT, separated by commas, without scheme or spaces.",
+       "write HOST:PORT",
+       {},
+       {},
+       bootstrap_parses});
+  out.push_back(
+      {"K604",
+       {},
+       {},
+       Severity::Error,
+       Offline::Partly,
+       "Kafka has as many brokers as replicas",
+       "レプリカ数は Kafka ブローカー数以下",
+       "TopicReady=False",
+       "A topic cannot have more replicas than there are brokers, nor less than one partition.",
+       "use a smaller replicationFactor",
+       {},
+       {},
+       replication});
+  out.push_back({"K605",
+                 {},
+                 {},
+                 Severity::Error,
+                 Offline::Yes,
+                 "Kafka's data plane has sidecars",
+                 "Kafka のデータプレーンにサイドカーがある",
+                 "ProbeStatus: NotReady; delivery fails",
+                 "Receivers and dispatchers carry events; kafka-controller probes the receivers "
+                 "and is named by "
                  "policies.",
-                 "list the workload with the sidecar label under spec.workloads", {}, {}, kafka_injected});
-  out.push_back({"K606", {"SE-02"}, {}, Severity::Error, Offline::Partly,
-                 "a ServiceEntry covers every bootstrap host and port", "ServiceEntry はブートストラップのホストとポートを含む",
+                 "list the workload with the sidecar label under spec.workloads",
+                 {},
+                 {},
+                 kafka_injected});
+  out.push_back({"K606",
+                 {"SE-02"},
+                 {},
+                 Severity::Error,
+                 Offline::Partly,
+                 "a ServiceEntry covers every bootstrap host and port",
+                 "ServiceEntry はブートストラップのホストとポートを含む",
                  "run out of available brokers",
-                 "Sidecars reach hosts that the mesh knows. Advertised listeners count too; they are known only to "
+                 "Sidecars reach hosts that the mesh knows. Advertised listeners count too; they "
+                 "are known only to "
                  "the running Kafka.",
-                 "add the host and the port", {}, {}, entry_covers});
-  out.push_back({"K607", {"SE-01"}, {"IST0106", "KIA1211"}, Severity::Error, Offline::Yes,
-                 "port names and numbers of a ServiceEntry are unique", "ServiceEntry のポート名と番号は一意",
-                 "the API server refuses it", "ports is a list keyed by name; Istio's validation refuses repeats. "
+                 "add the host and the port",
+                 {},
+                 {},
+                 entry_covers});
+  out.push_back({"K607",
+                 {"SE-01"},
+                 {"IST0106", "KIA1211"},
+                 Severity::Error,
+                 Offline::Yes,
+                 "port names and numbers of a ServiceEntry are unique",
+                 "ServiceEntry のポート名と番号は一意",
+                 "the API server refuses it",
+                 "ports is a list keyed by name; Istio's validation refuses repeats. "
                  "The procedure's own sample repeats tcp-tls and tcp-sasl-tls.",
-                 "give every port its own name", {}, {}, unique_ports});
-  out.push_back({"K608", {"SE-04"}, {"IST0134"}, Severity::Warning, Offline::Partly,
-                 "TCP ports of ServiceEntries do not catch other traffic", "ServiceEntry の TCP ポートが他の通信に影響しない",
-                 "wrong destination; listener conflict",
-                 "A TCP port without addresses binds 0.0.0.0:PORT in every sidecar that sees the entry.",
-                 "add addresses, or exportTo: [\".\"]", {}, {}, entry_addresses});
-  out.push_back({"K609", {}, {"IST0106"}, Severity::Error, Offline::Yes, "ServiceEntries are valid",
-                 "ServiceEntry の内容が有効", "the API server refuses it",
-                 "Hosts are names without port and not \"*\"; resolution NONE takes no endpoints.", "correct it", {}, {},
+                 "give every port its own name",
+                 {},
+                 {},
+                 unique_ports});
+  out.push_back(
+      {"K608",
+       {"SE-04"},
+       {"IST0134"},
+       Severity::Warning,
+       Offline::Partly,
+       "TCP ports of ServiceEntries do not catch other traffic",
+       "ServiceEntry の TCP ポートが他の通信に影響しない",
+       "wrong destination; listener conflict",
+       "A TCP port without addresses binds 0.0.0.0:PORT in every sidecar that sees the entry.",
+       "add addresses, or exportTo: [\".\"]",
+       {},
+       {},
+       entry_addresses});
+  out.push_back({"K609",
+                 {},
+                 {"IST0106"},
+                 Severity::Error,
+                 Offline::Yes,
+                 "ServiceEntries are valid",
+                 "ServiceEntry の内容が有効",
+                 "the API server refuses it",
+                 "Hosts are names without port and not \"*\"; resolution NONE takes no endpoints.",
+                 "correct it",
+                 {},
+                 {},
                  entry_valid});
-  out.push_back({"K611", {}, {}, Severity::Warning, Offline::Partly, "Kafka in the cluster speaks its own TLS outside the mesh",
-                 "クラスター内の Kafka はメッシュの mTLS を必要としない", "handshake failures",
+  out.push_back({"K611",
+                 {},
+                 {},
+                 Severity::Warning,
+                 Offline::Partly,
+                 "Kafka in the cluster speaks its own TLS outside the mesh",
+                 "クラスター内の Kafka はメッシュの mTLS を必要としない",
+                 "handshake failures",
                  "Brokers and clients that have no sidecar cannot talk to a strict one.",
-                 "take Kafka's namespace off the roll, or make it PERMISSIVE", {}, {}, kafka_in_cluster});
-  out.push_back({"K612", {"SE-03"}, {}, Severity::Warning, Offline::Partly,
-                 "namespaces with Kafka clients see a ServiceEntry", "Kafka クライアントの namespace から ServiceEntry が見える",
-                 "works in knative-eventing only", "exportTo: [\".\"] limits the entry to its own namespace.",
-                 "copy the ServiceEntry there", {}, {}, entry_per_namespace});
+                 "take Kafka's namespace off the roll, or make it PERMISSIVE",
+                 {},
+                 {},
+                 kafka_in_cluster});
+  out.push_back({"K612",
+                 {"SE-03"},
+                 {},
+                 Severity::Warning,
+                 Offline::Partly,
+                 "namespaces with Kafka clients see a ServiceEntry",
+                 "Kafka クライアントの namespace から ServiceEntry が見える",
+                 "works in knative-eventing only",
+                 "exportTo: [\".\"] limits the entry to its own namespace.",
+                 "copy the ServiceEntry there",
+                 {},
+                 {},
+                 entry_per_namespace});
 }
 
 }  // namespace knit::check

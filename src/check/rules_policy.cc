@@ -35,8 +35,10 @@ bool admits_source(const Json& rule, std::string_view ns) {
     if (list_has(namespaces, ns)) return true;
     for (const auto& p : principals) {
       const auto* s = p.if_string();
-      if (s != nullptr && (*s == "*" || std::string_view(s->data(), s->size())
-                                                .find("/ns/" + std::string(ns) + "/") != std::string_view::npos)) {
+      if (s != nullptr &&
+          (*s == "*" ||
+           std::string_view(s->data(), s->size()).find("/ns/" + std::string(ns) + "/") !=
+               std::string_view::npos)) {
         return true;
       }
     }
@@ -60,16 +62,21 @@ std::map<std::string, std::vector<ItemPtr>> allow_policies(const Context& c) {
   }
   return out;
 }
-bool has_services(const Context& c, const std::string& ns) { return !c.list(kServiceKind, ns).empty(); }
+bool has_services(const Context& c, const std::string& ns) {
+  return !c.list(kServiceKind, ns).empty();
+}
 
 void admits_serving(Context& c) {
   for (const auto& [ns, policies] : allow_policies(c)) {
     if (!has_services(c, ns)) continue;
     const bool admitted = std::any_of(policies.begin(), policies.end(), [](const ItemPtr& p) {
       const auto& rules = json::array(p->json, {"spec", "rules"});
-      return std::any_of(rules.begin(), rules.end(), [](const Json& r) { return admits_source(r, "knative-serving"); });
+      return std::any_of(rules.begin(), rules.end(),
+                         [](const Json& r) { return admits_source(r, "knative-serving"); });
     });
-    if (!admitted) c.report(policies.front(), Path{"spec", "rules"}, "no rule admits callers from knative-serving");
+    if (!admitted)
+      c.report(policies.front(), Path{"spec", "rules"},
+               "no rule admits callers from knative-serving");
   }
 }
 
@@ -87,7 +94,8 @@ void admits_probes(Context& c) {
         }
       }
       if (source && !admitted) {
-        c.report(policies.front(), Path{"spec", "rules"}, "no rule admits " + std::string(path) + " from knative-serving");
+        c.report(policies.front(), Path{"spec", "rules"},
+                 "no rule admits " + std::string(path) + " from knative-serving");
       }
     }
   }
@@ -107,7 +115,9 @@ void system_allow_set(Context& c) {
       for (const auto& r : json::array(p->json, {"spec", "rules"})) some |= admits_source(r, ns);
     }
     if (deny && !some) {
-      c.report(deny, {}, "denies everything in " + ns + ", and no other policy admits Knative's own components");
+      c.report(
+          deny, {},
+          "denies everything in " + ns + ", and no other policy admits Knative's own components");
     }
   }
 }
@@ -151,7 +161,8 @@ void tenants(Context& c) {
           return !json::array(t, {"operation", "hosts"}).empty();
         });
         if (bound) continue;
-        c.report(p, Path{"spec", "rules"}, "admits all of knative-serving: whoever reaches the activator reaches " + ns);
+        c.report(p, Path{"spec", "rules"},
+                 "admits all of knative-serving: whoever reaches the activator reaches " + ns);
       }
     }
   }
@@ -160,12 +171,18 @@ void tenants(Context& c) {
 void by_label(Context& c) {
   for (const auto& policy : c.list(kPolicy)) {
     if (json::str(policy->json, {"spec", "action"}) != "CUSTOM") continue;
-    if (json::object(policy->json, {"spec", "selector", "matchLabels"}).empty() || !has_services(c, policy->ns)) continue;
-    c.report(policy, Path{"spec", "selector"}, "CUSTOM on the pods of a service does not hold while it is scaled to zero");
+    if (json::object(policy->json, {"spec", "selector", "matchLabels"}).empty() ||
+        !has_services(c, policy->ns))
+      continue;
+    c.report(policy, Path{"spec", "selector"},
+             "CUSTOM on the pods of a service does not hold while it is scaled to zero");
   }
   for (const auto& filter : c.list("networking.istio.io/EnvoyFilter")) {
-    if (json::object(filter->json, {"spec", "workloadSelector", "labels"}).empty() || !has_services(c, filter->ns)) continue;
-    c.report(filter, Path{"spec", "workloadSelector"}, "a filter on the pods of a service does not hold while it is scaled to zero");
+    if (json::object(filter->json, {"spec", "workloadSelector", "labels"}).empty() ||
+        !has_services(c, filter->ns))
+      continue;
+    c.report(filter, Path{"spec", "workloadSelector"},
+             "a filter on the pods of a service does not hold while it is scaled to zero");
   }
 }
 
@@ -180,32 +197,102 @@ void empty_allow(Context& c) {
 }  // namespace
 
 void add_policy_rules(std::vector<Rule>& out) {
-  out.push_back({"K801", {"AP-01"}, {}, Severity::Error, Offline::Yes, "policies admit knative-serving",
-                 "認可ポリシーは knative-serving からの呼び出しを許可する", "403 RBAC: access denied, through the activator only",
-                 "From zero, requests come from the activator: its identity is in knative-serving, not the caller's.",
-                 "add namespaces: [knative-serving] to a rule; any caller of the activator passes it", {}, {}, admits_serving});
-  out.push_back({"K802", {}, {}, Severity::Error, Offline::Yes, "policies admit probes and metrics",
-                 "認可ポリシーはプローブとメトリクスを許可する", "never ready; the autoscaler is blind",
-                 "knative-serving reads /healthz and /metrics of every pod.", "admit both paths", {}, {}, admits_probes});
-  out.push_back({"K803", {}, {}, Severity::Error, Offline::Yes, "a deny-all in Knative's namespaces has its allow set",
-                 "Knative の namespace の全拒否には許可ポリシーがある", "blocked websockets; nothing scales",
-                 "Activator, autoscaler, receivers and probes call each other there.", "apply the allow policies too", {},
-                 {}, system_allow_set});
-  out.push_back({"K804", {}, {"KIA0101", "KIA0106"}, Severity::Warning, Offline::Partly, "namespaces in policies exist",
-                 "ポリシーに書かれた namespace が存在する", "silent denial", "A name that does not exist matches nobody.",
-                 "correct the name", {"Namespace"}, {}, known_sources});
-  out.push_back({"K805", {}, {}, Severity::Warning, Offline::Yes, "tenants are isolated behind the activator",
-                 "テナントは activator の背後でも分離されている", "a tenant reaches another's services",
-                 "A rule that admits knative-serving admits whoever the activator forwards for, unless it is bound to "
+  out.push_back(
+      {"K801",
+       {"AP-01"},
+       {},
+       Severity::Error,
+       Offline::Yes,
+       "policies admit knative-serving",
+       "認可ポリシーは knative-serving からの呼び出しを許可する",
+       "403 RBAC: access denied, through the activator only",
+       "From zero, requests come from the activator: its identity is in knative-serving, not the "
+       "caller's.",
+       "add namespaces: [knative-serving] to a rule; any caller of the activator passes it",
+       {},
+       {},
+       admits_serving});
+  out.push_back({"K802",
+                 {},
+                 {},
+                 Severity::Error,
+                 Offline::Yes,
+                 "policies admit probes and metrics",
+                 "認可ポリシーはプローブとメトリクスを許可する",
+                 "never ready; the autoscaler is blind",
+                 "knative-serving reads /healthz and /metrics of every pod.",
+                 "admit both paths",
+                 {},
+                 {},
+                 admits_probes});
+  out.push_back({"K803",
+                 {},
+                 {},
+                 Severity::Error,
+                 Offline::Yes,
+                 "a deny-all in Knative's namespaces has its allow set",
+                 "Knative の namespace の全拒否には許可ポリシーがある",
+                 "blocked websockets; nothing scales",
+                 "Activator, autoscaler, receivers and probes call each other there.",
+                 "apply the allow policies too",
+                 {},
+                 {},
+                 system_allow_set});
+  out.push_back({"K804",
+                 {},
+                 {"KIA0101", "KIA0106"},
+                 Severity::Warning,
+                 Offline::Partly,
+                 "namespaces in policies exist",
+                 "ポリシーに書かれた namespace が存在する",
+                 "silent denial",
+                 "A name that does not exist matches nobody.",
+                 "correct the name",
+                 {"Namespace"},
+                 {},
+                 known_sources});
+  out.push_back({"K805",
+                 {},
+                 {},
+                 Severity::Warning,
+                 Offline::Yes,
+                 "tenants are isolated behind the activator",
+                 "テナントは activator の背後でも分離されている",
+                 "a tenant reaches another's services",
+                 "A rule that admits knative-serving admits whoever the activator forwards for, "
+                 "unless it is bound to "
                  "hosts or the Kn-Namespace header.",
-                 "add hosts, or a when condition", {}, {}, tenants});
-  out.push_back({"K806", {}, {}, Severity::Warning, Offline::Yes, "external authorization is attached to the gateway",
-                 "外部認可はゲートウェイに設定されている", "works until scale to zero, then timeouts",
-                 "Without pods there is nothing the selector could match; the activator is reached instead.",
-                 "attach it to the gateway", {}, {}, by_label});
-  out.push_back({"K807", {"AP-02"}, {"IST0167"}, Severity::Warning, Offline::Yes, "ALLOW policies have rules",
-                 "ALLOW ポリシーにはルールがある", "403 for everything", "ALLOW without rules admits nobody.",
-                 "add rules, or use it without selector as a deny-all", {}, {}, empty_allow});
+                 "add hosts, or a when condition",
+                 {},
+                 {},
+                 tenants});
+  out.push_back(
+      {"K806",
+       {},
+       {},
+       Severity::Warning,
+       Offline::Yes,
+       "external authorization is attached to the gateway",
+       "外部認可はゲートウェイに設定されている",
+       "works until scale to zero, then timeouts",
+       "Without pods there is nothing the selector could match; the activator is reached instead.",
+       "attach it to the gateway",
+       {},
+       {},
+       by_label});
+  out.push_back({"K807",
+                 {"AP-02"},
+                 {"IST0167"},
+                 Severity::Warning,
+                 Offline::Yes,
+                 "ALLOW policies have rules",
+                 "ALLOW ポリシーにはルールがある",
+                 "403 for everything",
+                 "ALLOW without rules admits nobody.",
+                 "add rules, or use it without selector as a deny-all",
+                 {},
+                 {},
+                 empty_allow});
 }
 
 }  // namespace knit::check

@@ -19,7 +19,8 @@ constexpr std::string_view kIstioClass = "istio.ingress.networking.knative.dev";
 
 std::string class_of(const Json& service) {
   for (const auto key : {kClass, kOldClass}) {
-    if (const auto v = json::str(service, {"metadata", "annotations", key}); !v.empty()) return std::string(v);
+    if (const auto v = json::str(service, {"metadata", "annotations", key}); !v.empty())
+      return std::string(v);
   }
   return {};
 }
@@ -86,7 +87,8 @@ void check_gateway_service(Context& c, const Facts& facts, const ItemPtr& servin
   if (Context::is_placeholder(host)) return;
   const auto parts = split_list(host, '.');
   if (parts.size() < 3 || parts[2] != "svc") {
-    c.report(serving, path, "\"" + host + "\" is no full Service name (NAME.NAMESPACE.svc.cluster.local)");
+    c.report(serving, path,
+             "\"" + host + "\" is no full Service name (NAME.NAMESPACE.svc.cluster.local)");
     return;
   }
   if (service_exists(facts, parts[1], parts[0])) return;
@@ -111,7 +113,8 @@ void istio_config(Context& c) {
         old_keys = true;
         if (entry.key.starts_with("gateway.")) {
           check_gateway_service(c, facts, serving, entry.path, entry.value);
-        } else if (!Context::is_placeholder(entry.value) && split_list(entry.value, '.').size() < 3) {
+        } else if (!Context::is_placeholder(entry.value) &&
+                   split_list(entry.value, '.').size() < 3) {
           check_gateway_service(c, facts, serving, entry.path, entry.value);  // K208 has the rest
         }
       }
@@ -126,15 +129,18 @@ void istio_config(Context& c) {
       std::size_t without = 0;
       for (const auto& g : parsed->get_array()) {
         if (json::find(g, "labelSelector") == nullptr) ++without;
-        check_gateway_service(c, facts, serving, entry.path, std::string(json::str(g, {"service"})));
+        check_gateway_service(c, facts, serving, entry.path,
+                              std::string(json::str(g, {"service"})));
       }
       if (!parsed->get_array().empty() && without != 1) {
-        c.report(serving, entry.path, entry.key + " has " + std::to_string(without) +
-                                          " entries without labelSelector: exactly one must be the default");
+        c.report(serving, entry.path,
+                 entry.key + " has " + std::to_string(without) +
+                     " entries without labelSelector: exactly one must be the default");
       }
     }
     if (old_keys && new_keys) {
-      c.report(serving, at, "external-gateways or local-gateways beside gateway.… keys: net-istio refuses both");
+      c.report(serving, at,
+               "external-gateways or local-gateways beside gateway.… keys: net-istio refuses both");
     }
   }
 }
@@ -151,9 +157,11 @@ void ingress_class(Context& c) {
     }
     for (const auto& s : c.list(kServiceKind)) {
       const auto own = class_of(s->json);
-      const bool kourier = own == "kourier.ingress.networking.knative.dev" && kourier_on(serving->json);
+      const bool kourier =
+          own == "kourier.ingress.networking.knative.dev" && kourier_on(serving->json);
       if (own.empty() || own == kIstioClass || kourier || Context::is_placeholder(own)) continue;
-      c.report(s, Path{"metadata", "annotations"}, "asks for class " + own + ", which nobody serves");
+      c.report(s, Path{"metadata", "annotations"},
+               "asks for class " + own + ", which nobody serves");
     }
   }
 }
@@ -165,9 +173,11 @@ void compatibility_mode(Context& c) {
     if (!istio_on(serving->json) || mesh == nullptr || !mesh->strict) continue;
     const auto entry = operator_config(serving->json, "network", "mesh-compatibility-mode");
     if (entry && (entry->value == "enabled" || Context::is_placeholder(entry->value))) continue;
-    const Path path = entry ? entry->path : Path{"spec", "config", "network", "mesh-compatibility-mode"};
-    c.report(serving, path, "mesh-compatibility-mode is not enabled: pods are probed by address first").fix =
-        set_fix(serving, path, "enabled", "set mesh-compatibility-mode: enabled");
+    const Path path =
+        entry ? entry->path : Path{"spec", "config", "network", "mesh-compatibility-mode"};
+    c.report(serving, path,
+             "mesh-compatibility-mode is not enabled: pods are probed by address first")
+        .fix = set_fix(serving, path, "enabled", "set mesh-compatibility-mode: enabled");
   }
 }
 
@@ -180,15 +190,20 @@ void metrics_backend(Context& c) {
     }
     if (set) continue;
     const Path path = Path{"spec", "config", "observability"} / "metrics.backend-destination";
-    c.report(serving, Path{"spec", "config"}, "no metrics backend is set: with Istio it defaults to none")
+    c.report(serving, Path{"spec", "config"},
+             "no metrics backend is set: with Istio it defaults to none")
         .fix = set_fix(serving, path, "prometheus", "set prometheus");
   }
 }
 
 void restarted(Context& c) {
-  const struct { std::string_view kind, ns; std::vector<std::string_view> names; } wanted[] = {
+  const struct {
+    std::string_view kind, ns;
+    std::vector<std::string_view> names;
+  } wanted[] = {
       {kServingKind, "knative-serving", {"activator", "autoscaler"}},
-      {kEventingKind, "knative-eventing",
+      {kEventingKind,
+       "knative-eventing",
        {"pingsource-mt-adapter", "imc-dispatcher", "mt-broker-ingress", "mt-broker-filter"}}};
   for (const auto& w : wanted) {
     for (const auto& object : c.list(w.kind, w.ns)) {
@@ -205,7 +220,9 @@ void restarted(Context& c) {
           }
           if (proxy) continue;
           c.report(pod, {}, "runs without the sidecar that " + object->ref() + " asks for").fix = {
-              Fix::Type::Command, {}, "oc rollout restart deployment/" + std::string(name) + " -n " + std::string(w.ns)};
+              Fix::Type::Command,
+              {},
+              "oc rollout restart deployment/" + std::string(name) + " -n " + std::string(w.ns)};
         }
       }
     }
@@ -223,7 +240,8 @@ struct Requests {
 Requests requests_of(const Json& pod_template, bool sidecar, std::int64_t queue_cpu) {
   Requests out{queue_cpu, 0};
   for (const auto& container : json::array(pod_template, {"spec", "containers"})) {
-    if (const auto q = Quantity::parse(json::str(container, {"resources", "requests", "cpu"}))) out.cpu += q->milli();
+    if (const auto q = Quantity::parse(json::str(container, {"resources", "requests", "cpu"})))
+      out.cpu += q->milli();
     if (const auto q = Quantity::parse(json::str(container, {"resources", "requests", "memory"}))) {
       out.memory += q->value();
     }
@@ -237,8 +255,10 @@ void capacity(Context& c) {
   if (nodes.empty()) return;  // nothing to compare with, and nothing that says so
   Requests there;
   for (const auto& node : nodes) {
-    if (const auto q = Quantity::parse(json::str(node->json, {"status", "allocatable", "cpu"}))) there.cpu += q->milli();
-    if (const auto q = Quantity::parse(json::str(node->json, {"status", "allocatable", "memory"}))) {
+    if (const auto q = Quantity::parse(json::str(node->json, {"status", "allocatable", "cpu"})))
+      there.cpu += q->milli();
+    if (const auto q =
+            Quantity::parse(json::str(node->json, {"status", "allocatable", "memory"}))) {
       there.memory += q->value();
     }
   }
@@ -254,18 +274,21 @@ void capacity(Context& c) {
   for (const auto& s : c.list(kServiceKind)) {
     const Json* pod = json::find(s->json, {"spec", "template"});
     if (pod == nullptr) continue;
-    const std::string scale(json::str(*pod, {"metadata", "annotations", "autoscaling.knative.dev/min-scale"}, "1"));
+    const std::string scale(
+        json::str(*pod, {"metadata", "annotations", "autoscaling.knative.dev/min-scale"}, "1"));
     wanted.add(requests_of(*pod, asks_for_sidecar(s->json), 25),
                std::clamp<std::int64_t>(std::atoll(scale.c_str()), 1, kMostPods));
   }
   if (wanted.cpu > there.cpu) {
-    c.report(nullptr, {}, "one pod of each service and all deployments ask for " + std::to_string(wanted.cpu) +
-                              "m CPU, the nodes have " + std::to_string(there.cpu) + "m");
+    c.report(nullptr, {},
+             "one pod of each service and all deployments ask for " + std::to_string(wanted.cpu) +
+                 "m CPU, the nodes have " + std::to_string(there.cpu) + "m");
   }
   if (wanted.memory > there.memory) {
-    c.report(nullptr, {}, "one pod of each service and all deployments ask for " +
-                              std::to_string(wanted.memory >> 20) + "Mi memory, the nodes have " +
-                              std::to_string(there.memory >> 20) + "Mi");
+    c.report(nullptr, {},
+             "one pod of each service and all deployments ask for " +
+                 std::to_string(wanted.memory >> 20) + "Mi memory, the nodes have " +
+                 std::to_string(there.memory >> 20) + "Mi");
   }
 }
 
@@ -305,56 +328,162 @@ void placeholders(Context& c) {
 }  // namespace
 
 void add_serving_rules(std::vector<Rule>& out) {
-  out.push_back({"K401", {}, {}, Severity::Error, Offline::Yes, "one KnativeServing stands in knative-serving",
-                 "KnativeServing は knative-serving に一つだけ", "InstallFailed",
-                 "The operator serves one KnativeServing, in the namespace knative-serving.", "move or delete it", {},
-                 {}, one_serving});
-  out.push_back({"K402", {"KS-01"}, {}, Severity::Error, Offline::Yes, "Istio is the ingress of Knative Serving",
-                 "Knative Serving の Ingress は Istio", "traffic bypasses the mesh; no VirtualServices appear",
-                 "When both are enabled Kourier silently takes precedence. Kept on purpose, with its class on a "
+  out.push_back({"K401",
+                 {},
+                 {},
+                 Severity::Error,
+                 Offline::Yes,
+                 "one KnativeServing stands in knative-serving",
+                 "KnativeServing は knative-serving に一つだけ",
+                 "InstallFailed",
+                 "The operator serves one KnativeServing, in the namespace knative-serving.",
+                 "move or delete it",
+                 {},
+                 {},
+                 one_serving});
+  out.push_back({"K402",
+                 {"KS-01"},
+                 {},
+                 Severity::Error,
+                 Offline::Yes,
+                 "Istio is the ingress of Knative Serving",
+                 "Knative Serving の Ingress は Istio",
+                 "traffic bypasses the mesh; no VirtualServices appear",
+                 "When both are enabled Kourier silently takes precedence. Kept on purpose, with "
+                 "its class on a "
                  "service, it is no error.",
-                 "set spec.ingress.istio.enabled: true and disable Kourier", {}, {}, istio_ingress});
-  out.push_back({"K403", {"KS-02"}, {}, Severity::Error, Offline::Yes, "activator and autoscaler have sidecars",
-                 "activator と autoscaler にサイドカーがある", "503 from zero; never scales; websocket resets",
-                 "In a strict mesh both talk to pods and to each other; without a sidecar they have no certificate. "
+                 "set spec.ingress.istio.enabled: true and disable Kourier",
+                 {},
+                 {},
+                 istio_ingress});
+  out.push_back({"K403",
+                 {"KS-02"},
+                 {},
+                 Severity::Error,
+                 Offline::Yes,
+                 "activator and autoscaler have sidecars",
+                 "activator と autoscaler にサイドカーがある",
+                 "503 from zero; never scales; websocket resets",
+                 "In a strict mesh both talk to pods and to each other; without a sidecar they "
+                 "have no certificate. "
                  "Service Mesh 2 also takes the annotation, later ones the label only.",
-                 "set the label and rewriteAppHTTPProbers under spec.deployments", {}, {}, serving_injected});
-  out.push_back({"K404", {"KS-05"}, {}, Severity::Error, Offline::Yes, "controllers and webhooks have no sidecar",
-                 "コントローラーと webhook にサイドカーがない", "every apply fails: webhook timeout",
+                 "set the label and rewriteAppHTTPProbers under spec.deployments",
+                 {},
+                 {},
+                 serving_injected});
+  out.push_back({"K404",
+                 {"KS-05"},
+                 {},
+                 Severity::Error,
+                 Offline::Yes,
+                 "controllers and webhooks have no sidecar",
+                 "コントローラーと webhook にサイドカーがない",
+                 "every apply fails: webhook timeout",
                  "The API server has no certificate of the mesh, so a strict sidecar refuses it.",
-                 "leave them out of the injection list", {}, {}, serving_not_injected});
-  out.push_back({"K405", {"KS-03"}, {}, Severity::Error, Offline::Partly, "config.istio names existing Services in one style",
+                 "leave them out of the injection list",
+                 {},
+                 {},
+                 serving_not_injected});
+  out.push_back({"K405",
+                 {"KS-03"},
+                 {},
+                 Severity::Error,
+                 Offline::Partly,
+                 "config.istio names existing Services in one style",
                  "config.istio は存在する Service を一つの書式で指す",
                  "the controller refuses the ConfigMap and keeps the old one; 503",
-                 "Values are full names of the gateway's Services. The older keys gateway.NAMESPACE.NAME and the "
-                 "lists external-gateways, local-gateways exclude each other; of a list that is not empty exactly one "
+                 "Values are full names of the gateway's Services. The older keys "
+                 "gateway.NAMESPACE.NAME and the "
+                 "lists external-gateways, local-gateways exclude each other; of a list that is "
+                 "not empty exactly one "
                  "entry has no labelSelector.",
-                 "write NAME.NAMESPACE.svc.cluster.local", {}, {}, istio_config});
-  out.push_back({"K406", {}, {}, Severity::Error, Offline::Yes, "the ingress class is Istio's everywhere",
-                 "Ingress クラスはすべて Istio", "nobody reconciles the Ingress",
-                 "A class other than istio.ingress.networking.knative.dev is left to a controller that does not run.",
-                 "remove the other class", {}, {}, ingress_class});
-  out.push_back({"K407", {}, {}, Severity::Warning, Offline::Yes, "a strict mesh uses mesh-compatibility-mode",
+                 "write NAME.NAMESPACE.svc.cluster.local",
+                 {},
+                 {},
+                 istio_config});
+  out.push_back({"K406",
+                 {},
+                 {},
+                 Severity::Error,
+                 Offline::Yes,
+                 "the ingress class is Istio's everywhere",
+                 "Ingress クラスはすべて Istio",
+                 "nobody reconciles the Ingress",
+                 "A class other than istio.ingress.networking.knative.dev is left to a controller "
+                 "that does not run.",
+                 "remove the other class",
+                 {},
+                 {},
+                 ingress_class});
+  out.push_back({"K407",
+                 {},
+                 {},
+                 Severity::Warning,
+                 Offline::Yes,
+                 "a strict mesh uses mesh-compatibility-mode",
                  "厳密なメッシュでは mesh-compatibility-mode を使用する",
                  "slow first requests; wrong detection of the mesh",
-                 "Pod addresses cannot be probed under STRICT; Knative falls back to the Service address per revision. "
+                 "Pod addresses cannot be probed under STRICT; Knative falls back to the Service "
+                 "address per revision. "
                  "The mode gives up the activator's own load balancing.",
-                 "set config.network mesh-compatibility-mode: enabled", {}, {}, compatibility_mode});
-  out.push_back({"K408", {}, {}, Severity::Warning, Offline::Yes, "metrics have a backend", "メトリクスのバックエンドが設定されている",
-                 "empty dashboards", "With Istio as ingress the operator defaults the metrics backend to none.",
-                 "set config.observability metrics.backend-destination: prometheus", {}, {}, metrics_backend});
-  out.push_back({"K410", {}, {}, Severity::Warning, Offline::Live, "running pods have the sidecars that were asked for",
-                 "実行中の Pod に要求されたサイドカーがある", "works after a restart",
+                 "set config.network mesh-compatibility-mode: enabled",
+                 {},
+                 {},
+                 compatibility_mode});
+  out.push_back({"K408",
+                 {},
+                 {},
+                 Severity::Warning,
+                 Offline::Yes,
+                 "metrics have a backend",
+                 "メトリクスのバックエンドが設定されている",
+                 "empty dashboards",
+                 "With Istio as ingress the operator defaults the metrics backend to none.",
+                 "set config.observability metrics.backend-destination: prometheus",
+                 {},
+                 {},
+                 metrics_backend});
+  out.push_back({"K410",
+                 {},
+                 {},
+                 Severity::Warning,
+                 Offline::Live,
+                 "running pods have the sidecars that were asked for",
+                 "実行中の Pod に要求されたサイドカーがある",
+                 "works after a restart",
                  "Injection happens when a pod is created; pods started before are not changed.",
-                 "restart the deployment", {"Pod"}, {}, restarted});
-  out.push_back({"K411", {}, {}, Severity::Warning, Offline::Partly, "the nodes have room for what is asked for",
-                 "ノードのリソースは要求に足りる", "Pending: Insufficient cpu",
-                 "Every pod of a service also carries queue-proxy (25m) and, in the mesh, a sidecar (100m, 128Mi). "
+                 "restart the deployment",
+                 {"Pod"},
+                 {},
+                 restarted});
+  out.push_back({"K411",
+                 {},
+                 {},
+                 Severity::Warning,
+                 Offline::Partly,
+                 "the nodes have room for what is asked for",
+                 "ノードのリソースは要求に足りる",
+                 "Pending: Insufficient cpu",
+                 "Every pod of a service also carries queue-proxy (25m) and, in the mesh, a "
+                 "sidecar (100m, 128Mi). "
                  "Decided only when the set has Nodes.",
-                 "smaller requests, fewer replicas, or more nodes", {}, {}, capacity});
-  out.push_back({"K413", {}, {}, Severity::Error, Offline::Yes, "no placeholder is left", "プレースホルダーが残っていない",
-                 "various", "Values such as <name> or your-… come from the documentation and mean nothing.",
-                 "put the real value there", {}, {}, placeholders});
+                 "smaller requests, fewer replicas, or more nodes",
+                 {},
+                 {},
+                 capacity});
+  out.push_back({"K413",
+                 {},
+                 {},
+                 Severity::Error,
+                 Offline::Yes,
+                 "no placeholder is left",
+                 "プレースホルダーが残っていない",
+                 "various",
+                 "Values such as <name> or your-… come from the documentation and mean nothing.",
+                 "put the real value there",
+                 {},
+                 {},
+                 placeholders});
 }
 
 }  // namespace knit::check
