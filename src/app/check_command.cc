@@ -154,7 +154,10 @@ void replace_placeholders(check::Files& files,
   }
 }
 
-Result<void> write_file(const std::string& path, const std::string& text) {
+Result<void> write_file(const std::string& name, const std::string& text) {
+  std::error_code unresolved;  // a link that was named keeps pointing at the file that is mended
+  const std::string path = fs::canonical(name, unresolved).string();
+  if (unresolved) return Error(Code::NotFound, name + ": " + unresolved.message());
   struct stat st{};
   if (::stat(path.c_str(), &st) != 0) return errno_error("stat " + path, errno);
   const std::string fresh = path + ".knit-check-" + std::to_string(::getpid());
