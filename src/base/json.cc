@@ -76,6 +76,16 @@ void write(std::string& out, const Json& v, int indent, int depth) {
     write_scalar(out, v);
   }
 }
+
+bool finite(const Json& v) {
+  if (const auto* d = v.if_double()) return std::isfinite(*d);
+  if (const auto* object = v.if_object()) {
+    return std::all_of(object->begin(), object->end(),
+                       [](const auto& kv) { return finite(kv.value()); });
+  }
+  if (const auto* array = v.if_array()) return std::all_of(array->begin(), array->end(), finite);
+  return true;
+}
 }  // namespace
 
 Result<Json> parse(std::string_view text, const Limits& limits) {
@@ -102,7 +112,12 @@ Result<Json> parse(std::string_view text, const Limits& limits) {
     return Error(Code::InvalidArgument,
                  "invalid JSON at byte " + std::to_string(used) + ": " + ec.message());
   }
-  return parser.release();
+  Json value = parser.release();
+  // A number past the range of doubles: JSON has no infinity to print it as.
+  if (!finite(value)) {
+    return Error(Code::InvalidArgument, "invalid JSON: a number is out of range");
+  }
+  return value;
 }
 
 std::string print(const Json& value) {

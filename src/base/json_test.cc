@@ -10,6 +10,7 @@ TEST(Json, ParseNamesTheOffset) {
   EXPECT_NE(r.error().message().find("at byte 8"), std::string::npos) << r.error().message();
   EXPECT_FALSE(json::parse("{} x"));
   EXPECT_FALSE(json::parse(""));
+  EXPECT_FALSE(json::parse("[-4111e4114]"));  // found by fuzzing: printed as -inf
   EXPECT_FALSE(json::parse(std::string(100, '[') + std::string(100, ']')));
 }
 

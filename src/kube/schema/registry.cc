@@ -393,7 +393,7 @@ class Loader {
   Registry& registry_;
   std::vector<Draft> drafts_;
   std::vector<std::string_view> kind_messages_;
-  std::deque<std::string>& names_ = *new std::deque<std::string>;  // lives as long as the registry
+  std::deque<std::string>& names_ = registry_.names_;
 };
 
 Registry::Registry() { Loader(*this).load(); }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
 #include <string>
@@ -140,6 +141,7 @@ class Registry {
   Registry();
   friend class Loader;
   std::vector<Kind> kinds_;
+  std::deque<std::string> names_;  // what was made for kinds: singular names, list kinds
   std::vector<Message> messages_;  // sorted by name
   std::vector<Field> fields_;
 };
