@@ -4,6 +4,7 @@
 
 #include "base/random.h"
 #include "controllers/core/test_world.h"
+#include "reconcile/fuzz_seeds.h"
 
 namespace knit::controllers::core {
 namespace {
@@ -154,7 +155,8 @@ class Fuzz {
 };
 
 TEST(CoreFuzz, InvariantsHoldAtEveryQuietPoint) {
-  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+  const auto seeds = reconcile::fuzz_seeds(std::getenv("KNIT_SEEDS"), 40);
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Fuzz fuzz(seed);
     for (int round = 0; round < 4; ++round) fuzz.run(12);

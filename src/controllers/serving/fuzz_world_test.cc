@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "controllers/serving/test_world.h"
+#include "reconcile/fuzz_seeds.h"
 
 namespace knit::serving {
 namespace {
@@ -138,7 +139,8 @@ class Program {
 };
 
 TEST(ServingFuzz, QuietWorldsHaveNothingToPlan) {
-  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+  const auto seeds = reconcile::fuzz_seeds(std::getenv("KNIT_SEEDS"), 10);
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Program program(seed);
     for (int i = 0; i < 25; ++i) program.step();
