@@ -140,12 +140,13 @@ void default_crd(JsonObject& object) {
   JsonObject& names = need(spec, "names");
   const Json* kind = names.if_contains("kind");
   if (kind != nullptr && kind->is_string()) {
-    std::string lower(kind->get_string());
+    const std::string name(kind->get_string());  // a new member may move the others
+    std::string lower = name;
     for (char& c : lower) {
       if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     }
     set_default(names, "singular", lower);
-    set_default(names, "listKind", std::string(kind->get_string()) + "List");
+    set_default(names, "listKind", name + "List");
   }
   set_default(need(spec, "conversion"), "strategy", "None");
 }
