@@ -99,10 +99,13 @@ class Fuzz {
 
   void quiet() {
     world_.backend.fail_commits(0);
-    for (const auto& pod : world_.backend.list(res::pods())) {
-      if (!pod_ended(pod->parse())) world_.node.set_ready(pod->key(), true);
+    // Twice: a pod that comes back under the name of one that was made unready is unready too.
+    for (int i = 0; i < 2; ++i) {
+      for (const auto& pod : world_.backend.list(res::pods())) {
+        if (!pod_ended(pod->parse())) world_.node.set_ready(pod->key(), true);
+      }
+      ASSERT_TRUE(world_.run_until_quiet());
     }
-    ASSERT_TRUE(world_.run_until_quiet());
     EXPECT_EQ(world_.pending(), std::vector<std::string>());
     const auto snapshot = world_.backend.snapshot();
     for (const Resource resource : snapshot->resources()) {
@@ -155,7 +158,7 @@ class Fuzz {
 };
 
 TEST(CoreFuzz, InvariantsHoldAtEveryQuietPoint) {
-  const auto seeds = reconcile::fuzz_seeds(std::getenv("KNIT_SEEDS"), 40);
+  const auto seeds = reconcile::fuzz_seeds(std::getenv("KNIT_SEEDS"), 25);
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Fuzz fuzz(seed);
