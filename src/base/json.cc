@@ -18,6 +18,10 @@ void write_scalar(std::string& out, const Json& v) {
   // Doubles print as Go's encoding/json does, so that 1.5 stays 1.5 and not 1.5E0.
   if (v.is_double()) {
     const double d = v.get_double();
+    if (d == 0) {  // also -0, which would be read back as an integer
+      out += '0';
+      return;
+    }
     char buffer[40];
     for (int precision : {15, 16, 17}) {
       std::snprintf(buffer, sizeof buffer, "%.*g", precision, d);
