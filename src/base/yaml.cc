@@ -2,7 +2,9 @@
 
 #include <yaml.h>
 
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -417,6 +419,18 @@ Parsed parse(std::string_view text, const Limits& limits) {
   return out;
 }
 
+namespace {
+/// A plain scalar that YAML reads as a number JSON does not have (`.inf`, `-.Inf`, `.NaN`).
+bool infinite_or_nan(std::string_view text) {
+  if (!text.empty() && (text.front() == '+' || text.front() == '-')) {
+    text.remove_prefix(1);
+    return text == ".inf" || text == ".Inf" || text == ".INF";
+  }
+  return text == ".inf" || text == ".Inf" || text == ".INF" || text == ".nan" || text == ".NaN" ||
+         text == ".NAN";
+}
+}  // namespace
+
 Result<Json> to_json(const Node& node) {
   switch (node.kind) {
     case Node::Kind::Null: return Json();
@@ -426,8 +440,7 @@ Result<Json> to_json(const Node& node) {
       }
       if (node.tag == "tag:yaml.org,2002:binary" || node.tag == "!!binary") return Json(node.text);
       if (node.style != Node::Style::Plain) return Json(node.text);
-      if (node.text == ".inf" || node.text == ".nan" || node.text == "-.inf" ||
-          node.text == "+.inf") {
+      if (infinite_or_nan(node.text)) {
         return Error(Code::InvalidArgument,
                      place(node.start) + ": " + node.text + " is not a JSON number");
       }
@@ -477,22 +490,57 @@ Result<Json> parse_one(std::string_view text, const Limits& limits) {
 }
 
 namespace {
+/// The length of what YAML takes for a line break or does not take unescaped, but JSON prints as it
+/// is: NEL and the other C1 controls, U+2028, U+2029 and the byte order mark. 0: none begins at `at`.
+std::size_t unprintable(std::string_view s, std::size_t at) {
+  const std::string_view rest = s.substr(at);
+  if (rest.size() >= 2 && rest[0] == '\xc2' && static_cast<unsigned char>(rest[1]) < 0xa0) return 2;
+  if (rest.starts_with("\xe2\x80\xa8") || rest.starts_with("\xe2\x80\xa9") ||
+      rest.starts_with("\xef\xbb\xbf") || rest.starts_with("\xef\xbf\xbe") ||
+      rest.starts_with("\xef\xbf\xbf")) {
+    return 3;
+  }
+  return rest.starts_with('\x7f') ? 1 : 0;
+}
 bool needs_quotes(const std::string& s) {
-  if (s.empty() || !resolve_plain(s).is_string()) return true;
+  if (s.empty() || !resolve_plain(s).is_string() || infinite_or_nan(s)) return true;
+  if (s.starts_with("...")) return true;  // alone on a line it ends the document
   if (s.front() == ' ' || s.back() == ' ' || s.back() == ':') return true;
   if (std::strchr("-?:,[]{}#&*!|>'\"%@`=<", s.front()) != nullptr) return true;
   if (s.find(": ") != std::string::npos || s.find(" #") != std::string::npos) return true;
-  for (const char c : s) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return true;
+  for (std::size_t i = 0; i < s.size(); ++i) {
+    if (static_cast<unsigned char>(s[i]) < 0x20 || unprintable(s, i) != 0) return true;
   }
   return false;
+}
+/// A JSON string is a YAML double-quoted scalar once these few characters are escaped too.
+std::string escaped(std::string_view quoted) {
+  std::string out;
+  for (std::size_t i = 0; i < quoted.size();) {
+    const std::size_t n = unprintable(quoted, i);
+    if (n == 0) {
+      out += quoted[i++];
+      continue;
+    }
+    unsigned point = static_cast<unsigned char>(quoted[i]);
+    if (n == 2) point = static_cast<unsigned char>(quoted[i + 1]);
+    if (n == 3) {
+      point = (point & 0x0fU) << 12U | (static_cast<unsigned char>(quoted[i + 1]) & 0x3fU) << 6U |
+              (static_cast<unsigned char>(quoted[i + 2]) & 0x3fU);
+    }
+    std::array<char, 8> text{};
+    std::snprintf(text.data(), text.size(), "\\u%04x", point);
+    out += text.data();
+    i += n;
+  }
+  return out;
 }
 void print_scalar(std::string& out, const Json& v) {
   const auto* s = v.if_string();
   if (s != nullptr && !needs_quotes(std::string(s->data(), s->size()))) {
     out.append(s->data(), s->size());
   } else {
-    out += json::print(v);  // JSON strings are YAML double-quoted scalars
+    out += escaped(json::print(v));
   }
 }
 void print_value(std::string& out, const Json& v, std::size_t indent, bool in_sequence) {

@@ -70,5 +70,20 @@ TEST(Yaml, PrintReadsBackAsTheSame) {
   EXPECT_EQ(json::canonical(one(yaml::print(v))), json::canonical(v)) << yaml::print(v);
 }
 
+TEST(Yaml, PrintQuotesWhatWouldReadBackAsSomethingElse) {
+  for (const char* text :
+       {".inf", "+.inf", "-.INF", ".NaN", "...", "---", "true", "~", "0x1F", "1e3", "a\xc2\x85" "b",
+        "a\xe2\x80\xa8" "b", "\xef\xbb\xbf", "\x7f", "a\xc2\xa0", "!x", "? a", "<<", "x #y"}) {
+    SCOPED_TRACE(text);
+    const JsonObject object{{text, text}};
+    for (const Json& v : {Json(text), Json(object), Json(JsonArray{text})}) {
+      const auto again = yaml::parse_one(yaml::print(v));
+      ASSERT_TRUE(again) << yaml::print(v);
+      EXPECT_EQ(json::canonical(*again), json::canonical(v)) << yaml::print(v);
+    }
+  }
+  EXPECT_FALSE(yaml::parse_one("a: .Inf"));  // JSON has no infinity: an error, not a string
+}
+
 }  // namespace
 }  // namespace knit
