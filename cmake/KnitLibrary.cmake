@@ -14,16 +14,34 @@ foreach(_line IN LISTS _lines)
   endif()
 endforeach()
 
-# Two precompiled headers: one for the product, one for tests.
-add_library(knit_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
-target_compile_options(knit_pch PRIVATE ${KNIT_WARNINGS} -fpch-instantiate-templates
-                       "SHELL:-Xclang -fno-pch-timestamp")
-target_precompile_headers(knit_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
-add_library(knit_test_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
-target_compile_options(knit_test_pch PRIVATE ${KNIT_WARNINGS} ${KNIT_TEST_FLAGS}
-                       -fpch-instantiate-templates "SHELL:-Xclang -fno-pch-timestamp")
-target_link_libraries(knit_test_pch PRIVATE GTest::gtest GTest::gmock)
-target_precompile_headers(knit_test_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch_test.h)
+# Two precompiled headers, one for the product and one for tests. We make them by hand because every
+# path then is relative to the build directory: ccache finds an object again from any other clone or
+# build directory. For that it goes by the .sum (what the header preprocesses to), not by the .pch.
+function(knit_pch name header)
+  set(pch pch/${name}.pch)
+  file(RELATIVE_PATH source ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR}/cmake/${header})
+  set(compile ${CMAKE_CXX_COMPILER} -x c++-header ${source} -std=c++20 -D_GNU_SOURCE ${KNIT_FLAGS}
+      ${KNIT_WARNINGS} ${ARGN} -fpch-instantiate-templates -Xclang -fno-pch-timestamp)
+  add_custom_command(
+    OUTPUT ${CMAKE_BINARY_DIR}/${pch} ${CMAKE_BINARY_DIR}/${pch}.sum
+    COMMAND ${compile} -MD -MF ${pch}.d -MT ${pch} -o ${pch}
+    COMMAND sh -c "{ \"$@\" -E -P -o - && \"$1\" --version && echo \"$*\"; } | sed 's|${CMAKE_SOURCE_DIR}||g' | sha256sum > ${pch}.sum" sum ${compile}
+    DEPENDS ${CMAKE_SOURCE_DIR}/cmake/${header} DEPFILE ${CMAKE_BINARY_DIR}/${pch}.d
+    WORKING_DIRECTORY ${CMAKE_BINARY_DIR} COMMENT "Precompiling ${header}" VERBATIM)
+  add_custom_target(knit_${name} DEPENDS ${CMAKE_BINARY_DIR}/${pch})
+endfunction()
+knit_pch(pch pch.h)
+knit_pch(test_pch pch_test.h ${KNIT_TEST_FLAGS} -DGTEST_HAS_PTHREAD=1)  # as GTest::gtest defines it
+
+# Lets the C++ files SRCS of `target` use a precompiled header.
+function(knit_use_pch target name)
+  add_dependencies(${target} knit_${name})
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANGUAGE:CXX>:-fpch-instantiate-templates>
+    "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-Xclang -fno-pch-timestamp>"
+    "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-include-pch pch/${name}.pch>")
+  set_source_files_properties(${ARGN} PROPERTIES OBJECT_DEPENDS ${CMAKE_BINARY_DIR}/pch/${name}.pch)
+endfunction()
 
 function(knit_library)
   cmake_parse_arguments(A "" "NAME;DIR" "SRCS;TESTS;FUZZ;LIBS;TEST_LIBS" ${ARGN})
@@ -33,10 +51,8 @@ function(knit_library)
   list(TRANSFORM A_SRCS PREPEND ${dir}/)
   add_library(${lib} STATIC ${A_SRCS})
   target_include_directories(${lib} PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/generated)
-  target_compile_options(${lib} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${KNIT_WARNINGS}>
-                         $<$<COMPILE_LANGUAGE:CXX>:-fpch-instantiate-templates>
-                         "$<$<COMPILE_LANGUAGE:CXX>:SHELL:-Xclang -fno-pch-timestamp>")
-  target_precompile_headers(${lib} REUSE_FROM knit_pch)
+  target_compile_options(${lib} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${KNIT_WARNINGS}>)
+  knit_use_pch(${lib} pch ${A_SRCS})
   foreach(dep IN LISTS KNIT_DEPS_${key})
     target_link_libraries(${lib} PUBLIC $<TARGET_NAME_IF_EXISTS:knit_${dep}>)
   endforeach()
@@ -60,9 +76,8 @@ endfunction()
 function(knit_test)
   cmake_parse_arguments(A "" "NAME;LABEL" "SRCS;LIBS" ${ARGN})
   add_executable(${A_NAME} ${A_SRCS})
-  target_compile_options(${A_NAME} PRIVATE ${KNIT_WARNINGS} ${KNIT_TEST_FLAGS}
-                         -fpch-instantiate-templates "SHELL:-Xclang -fno-pch-timestamp")
-  target_precompile_headers(${A_NAME} REUSE_FROM knit_test_pch)
+  target_compile_options(${A_NAME} PRIVATE ${KNIT_WARNINGS} ${KNIT_TEST_FLAGS})
+  knit_use_pch(${A_NAME} test_pch ${A_SRCS})
   target_include_directories(${A_NAME} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/generated)
   target_link_libraries(${A_NAME} PRIVATE ${A_LIBS} GTest::gtest_main GTest::gmock)
   add_test(NAME ${A_NAME} COMMAND ${A_NAME} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})

@@ -1,1 +1,0 @@
-// Gives the precompiled headers a translation unit to belong to.
