@@ -3,6 +3,7 @@
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 
 namespace knit {
 namespace {
@@ -92,6 +93,11 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
   if (at != s.size()) return bad();
   const std::int64_t seconds =
       days_from_civil(y, mo, d) * 86400 + h * 3600 + mi * 60 + sec - offset;
+  // Years that nanoseconds in 64 bits do not reach (before 1678, after 2261) count as the nearest.
+  constexpr std::int64_t limit = std::numeric_limits<std::int64_t>::max() / 1'000'000'000 - 1;
+  if (seconds > limit || seconds < -limit) {
+    return WallTime{(seconds > 0 ? limit : -limit) * 1'000'000'000};
+  }
   return WallTime{seconds * 1'000'000'000 + nanos};
 }
 

@@ -15,6 +15,14 @@ TEST(Time, Rfc3339RoundTrip) {
   }
 }
 
+TEST(Time, YearsBeyondNanosecondsCountAsTheNearest) {
+  const auto first = parse_rfc3339("0001-01-01T00:00:00Z").value();
+  EXPECT_EQ(first, parse_rfc3339("1013-01-01T00:00:00Z").value());
+  EXPECT_LT(first, parse_rfc3339("1678-01-01T00:00:00Z").value());
+  EXPECT_GT(parse_rfc3339("9999-12-31T23:59:59.999999999Z").value(),
+            parse_rfc3339("2261-12-31T23:59:59Z").value());
+}
+
 TEST(Time, GoDurations) {
   const struct { const char* text; Duration want; const char* print; } rows[] = {
       {"0", 0s, "0s"}, {"6s", 6s, "6s"}, {"1m30s", 90s, "1m30s"}, {"1.5s", 1500ms, "1.5s"},
