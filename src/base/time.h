@@ -36,7 +36,8 @@ struct WallTime {
 std::string rfc3339(WallTime t);
 /// "2026-11-25T01:02:03.123456Z", metav1.MicroTime. `digits` is 6 or 9.
 std::string rfc3339_fraction(WallTime t, int digits);
-/// Parses RFC 3339 with optional fraction and offset. Errors: InvalidArgument.
+/// Parses RFC 3339 with optional fraction and offset; years that nanoseconds do not reach (before
+/// 1678, after 2261) count as the nearest. Errors: InvalidArgument.
 Result<WallTime> parse_rfc3339(std::string_view text);
 /// Parses a Go duration ("1h2m3.5s", "300ms", "-1s", "0"). Errors: InvalidArgument.
 Result<Duration> parse_go_duration(std::string_view text);

@@ -65,7 +65,7 @@ bool dns_label(std::string_view text) {
 
 }  // namespace
 
-http::Response answer(Door, Outcome outcome, std::string_view text, Duration retry_after) {
+http::Response answer(Outcome outcome, std::string_view text, Duration retry_after) {
   const Row r = row(outcome);
   http::Response out;
   out.status = r.status;

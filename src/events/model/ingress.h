@@ -35,7 +35,7 @@ enum class Outcome {
 
 /// The answer for an outcome. `text` is the sentence for the sender (empty: the outcome's own);
 /// `retry_after` is told in whole seconds, rounded up, for BackPressure only.
-http::Response answer(Door door, Outcome outcome, std::string_view text = {},
+http::Response answer(Outcome outcome, std::string_view text = {},
                       Duration retry_after = std::chrono::seconds(1));
 
 /// The outcome of an Error of from_http() or of the log.

@@ -84,18 +84,17 @@ TEST(Ingress, Answers) {
       {Outcome::TooLarge, 413},      {Outcome::BackPressure, 503},    {Outcome::Healthy, 200}};
   for (const auto& row : rows) {
     SCOPED_TRACE(row.status);
-    const auto r = answer(Door::Broker, row.outcome);
+    const auto r = answer(row.outcome);
     EXPECT_EQ(r.status, row.status);
     EXPECT_EQ(r.body.empty(), row.status < 400);
   }
-  const auto options = answer(Door::Broker, Outcome::Options);
+  const auto options = answer(Outcome::Options);
   EXPECT_EQ(options.headers.get("Allow"), "POST, OPTIONS");
   EXPECT_EQ(options.headers.get("WebHook-Allowed-Origin"), "*");
   EXPECT_EQ(options.headers.get("WebHook-Allowed-Rate"), "*");
   using namespace std::chrono_literals;
-  EXPECT_EQ(answer(Door::Broker, Outcome::BackPressure, {}, 1500ms).headers.get("Retry-After"),
-            "2");
-  EXPECT_EQ(answer(Door::Broker, Outcome::TooLarge, "the limit is 5").body, "the limit is 5\n");
+  EXPECT_EQ(answer(Outcome::BackPressure, {}, 1500ms).headers.get("Retry-After"), "2");
+  EXPECT_EQ(answer(Outcome::TooLarge, "the limit is 5").body, "the limit is 5\n");
 }
 
 TEST(Ingress, OutcomesOfErrors) {
