@@ -14,6 +14,13 @@
 
 namespace knit::proxy {
 
+/// Envoy's words when the upstream does not take the connection, or ends it before an answer.
+inline constexpr char kConnectFailure[] =
+    "upstream connect error or disconnect/reset before headers. reset reason: connection failure";
+inline constexpr char kTermination[] =
+    "upstream connect error or disconnect/reset before headers. reset reason: connection "
+    "termination";
+
 /// What routing decided. A reply, a revision (activator or direct), a pod, or an address.
 struct Decision {
   enum class Kind { Reply, Revision, Pod, Address } kind = Kind::Reply;

@@ -5,10 +5,6 @@
 namespace knit::proxy {
 namespace {
 
-constexpr char kTermination[] =
-    "upstream connect error or disconnect/reset before headers. reset reason: connection "
-    "termination";
-
 struct Walk {
   const Tables& t;
   const HttpContext& c;

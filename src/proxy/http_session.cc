@@ -2,8 +2,6 @@
 
 #include <sys/socket.h>
 
-#include <tuple>
-
 #include "base/log.h"
 
 namespace knit::proxy {
@@ -18,12 +16,6 @@ constexpr Duration kIdleLimit = 3600s;  // Istio: idle per connection
 constexpr Duration kStallLimit = 300s;  // no byte moves although there are some
 constexpr Duration kConnectLimit = 10s;
 constexpr Duration kLinger = 1s;
-
-constexpr char kConnectFailure[] =
-    "upstream connect error or disconnect/reset before headers. reset reason: connection failure";
-constexpr char kTermination[] =
-    "upstream connect error or disconnect/reset before headers. reset reason: connection "
-    "termination";
 
 bool idempotent(std::string_view m) { return m == "GET" || m == "HEAD" || m == "OPTIONS"; }
 
@@ -273,67 +265,6 @@ bool HttpSession::queue_admin(const http::h1::Head& head) {
   return true;
 }
 
-void HttpSession::admit() {
-  Decision& d = x_.decision;
-  x_.revision = x_.tables->revisions.find(d.revision);
-  const Instant now = worker_.loop().now();
-  if (x_.revision && x_.revision->timeout.count() > 0) {
-    x_.deadline = std::min(x_.deadline, x_.started + x_.revision->timeout);
-  }
-  x_.gate = worker_.shared().gate(d.revision);
-  x_.token = std::make_shared<int>(0);
-  // A grant to a request that ended meanwhile is given back.
-  auto resume = [this, loop = &worker_.loop(), gate = x_.gate,
-                 token = std::weak_ptr(x_.token)](RevisionGate::Outcome o) {
-    loop->post([this, loop, gate, token, o] {
-      if (token.expired()) {
-        if (o.granted) gate->release(loop->now(), o.uid);
-        return;
-      }
-      granted(o);
-      pump();
-    });
-  };
-  auto admission = x_.gate->acquire(now, d.uid, std::move(resume));
-  switch (admission.admit) {
-    case RevisionGate::Admit::Full:
-      x_.gate.reset();
-      return reply(503, "pending request queue full", "UO", "overflow");
-    case RevisionGate::Admit::Queued:
-      x_.ticket = admission.ticket;
-      state_ = State::Waiting;
-      x_.request_done = request_.head().framing == Framing::None;
-      return;
-    case RevisionGate::Admit::Now:
-      return granted({true, std::move(admission.uid)});
-  }
-}
-
-void HttpSession::granted(RevisionGate::Outcome o) {
-  x_.token.reset();
-  x_.ticket = 0;
-  if (!o.granted) {
-    x_.gate.reset();
-    return reply(503, "shutting down", "-", "direct_response");
-  }
-  x_.granted = o.uid;
-  Decision& d = x_.decision;
-  // The newest tables: the pod may be younger than the request.
-  x_.tables = worker_.tables();
-  d.sender_workload = x_.tables->workloads.find(d.sender_uid);
-  if (d.via_activator && !d.sender_workload) {
-    std::tie(d.sender_uid, d.sender_workload) = find_role(*x_.tables, pc::Role::Activator);
-  }
-  x_.revision = x_.tables->revisions.find(d.revision);
-  const bool pinned = !d.uid.empty();  // its inbound policy was judged on the way here
-  if (!pinned) {
-    if (!last_hop(*x_.tables, d, o.uid, 8012)) {
-      return reply(503, kTermination, "UC", "upstream_reset_before_response_started");
-    }
-  }
-  connect();
-}
-
 void HttpSession::connect() {
   Decision& d = x_.decision;
   response_.reset();
@@ -498,6 +429,7 @@ void HttpSession::upstream_failed() {
     return connect();
   }
   const int error = up_->error();
+  if (refused && error == ECONNREFUSED && pick_again()) return;
   if (x_.decision.queue_proxy) {
     // queue-proxy's reverse proxy answers itself, in Go's words.
     return reply(
@@ -680,6 +612,7 @@ Instant HttpSession::next_deadline() const {
   if (x_.revision && x_.revision->idle_timeout.count() > 0) {
     t = std::min(t, x_.last_write + x_.revision->idle_timeout);
   }
+  t = std::min(t, x_.pick_again_at);
   if (x_.silence.count() > 0) t = std::min(t, x_.last_write + x_.silence);
   if (state_ == State::Exchanging && x_.response_started && down_->pending() > 0) {
     t = std::min(t, x_.last_write + kStallLimit);
@@ -727,6 +660,10 @@ void HttpSession::on_timer() {
         } else {
           x_.last_write = now;
         }
+        break;
+      }
+      if (now < x_.deadline && now >= x_.pick_again_at) {
+        picked_later();
         break;
       }
       if (socket_wait_ && now < x_.deadline && now >= x_.sent_at + kConnectLimit) {

@@ -52,6 +52,11 @@ class HttpSession final : public Session, public Conn::Owner {
     bool request_done = false, response_done = false;
     bool chunked_down = false, raw_until_close = false;
     bool reused = false, retried = false, body_forwarded = false;
+    // To choose another pod when this one refuses: the decision before its last hop.
+    bool pinned = false, principal_before = false;
+    std::size_t xfcc_before = 0;
+    int picks = 0;
+    Instant pick_again_at = Instant::max();
   };
 
   void pump();
@@ -62,6 +67,8 @@ class HttpSession final : public Session, public Conn::Owner {
   bool answer_in_place(const http::h1::Head& head);
   void admit();
   void granted(RevisionGate::Outcome outcome);
+  bool pick_again();
+  void picked_later();  // when pick_again_at has come
   void connect();
   void upstream_failed();
   void response_head();

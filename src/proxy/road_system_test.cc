@@ -237,6 +237,60 @@ TEST_F(RoadTest, HoldsRequestsAtZeroAndAsksForAPod) {
   EXPECT_EQ(rig.engine->in_flight(), 0U);
 }
 
+TEST_F(RoadTest, PicksAnotherPodWhenOneRefuses) {
+  // pod1's app ends, as at scale-down, before anybody was told; pod2's runs. Both are usable.
+  auto first = std::make_unique<App>(*rig.loop, rig.ip(5), 0);
+  user_port = first->port;
+  App& second = rig.app(6, user_port);
+  set_revision(1, 300s);
+  start_pod();
+  start_pod("pod2", 6);
+  ASSERT_TRUE(rig.until([&] { return ready("pod1") && ready("pod2"); }));
+  first.reset();
+  const int before = second.requests;
+  // "pod1" comes first by name with containerConcurrency 1, so every request meets the refusal.
+  io::Loop::Timer gone = rig.loop->after(30ms, [&] {
+    rig.engine->shared_for_test().gate("default/hello-00001")->remove_pod(rig.loop->now(), "pod1");
+  });
+  const Answer a = rig.one([this] {
+    return ask("127.0.0.1", https,
+               std::string("POST / HTTP/1.1\r\nHost: ") + kHost +
+                   "\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc",
+               tls());
+  });
+  EXPECT_EQ(a.status(), 200) << a.bytes;
+  EXPECT_TRUE(a.body().ends_with("abc")) << a.bytes;
+  EXPECT_EQ(second.requests, before + 1);
+  // One element for each hop, although the last was taken several times.
+  const auto xfcc = a.body().find("X-Forwarded-Client-Cert: ");
+  ASSERT_NE(xfcc, std::string::npos) << a.bytes;
+  const std::string line = a.body().substr(xfcc, a.body().find("\r\n", xfcc) - xfcc);
+  std::size_t hops = 0;
+  for (auto at = line.find("By="); at != std::string::npos; at = line.find("By=", at + 1)) ++hops;
+  const Answer plain = get();
+  const auto other = plain.body().find("X-Forwarded-Client-Cert: ");
+  const std::string plain_line =
+      plain.body().substr(other, plain.body().find("\r\n", other) - other);
+  EXPECT_EQ(line, plain_line);
+  EXPECT_GE(hops, 1U);
+  EXPECT_EQ(rig.engine->in_flight(), 0U);
+}
+
+TEST_F(RoadTest, AnAppThatGoesOnRefusingIsAnswered502) {
+  auto app = std::make_unique<App>(*rig.loop, rig.ip(5), 0);
+  user_port = app->port;
+  set_revision(0, 300s);
+  start_pod();
+  ASSERT_TRUE(rig.until([&] { return ready("pod1"); }));
+  app.reset();
+  const Instant began = rig.loop->now();
+  const Answer a = get();
+  EXPECT_EQ(a.status(), 502) << a.bytes;
+  EXPECT_NE(a.body().find("connection refused"), std::string::npos) << a.bytes;
+  EXPECT_LT(rig.loop->now() - began, 5s);
+  EXPECT_EQ(rig.engine->in_flight(), 0U);
+}
+
 TEST_F(RoadTest, TimesOutInTheQueue) {
   set_revision(0, 200ms);
   ASSERT_TRUE(rig.apply().empty());
