@@ -23,8 +23,8 @@ quick:  ## what changed: unit and world tests of the dev build
 asan tsan fuzz soak:  ## one kind of test alone
 	@tools/test $@
 
-bench: build  ## writes build/bench.json and docs/benchmarks.md
-	@bench/run
+bench: build  ## writes build/bench.json and docs/benchmarks.md; one subject alone: tools/bench cold
+	@tools/bench
 
 format:  ## formats what differs from the last commit
 	@git diff --name-only --diff-filter=d HEAD -- '*.cc' '*.h' | xargs -r clang-format-19 -i
