@@ -3,21 +3,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "apiserver/housekeeping.h"
 #include "apiserver/server.h"
-#include "app/admission.h"
-#include "app/autoscaling.h"
-#include "app/local_backend.h"
+#include "app/control.h"
 #include "app/log_source.h"
 #include "app/processes.h"
-#include "app/proxy_link.h"
 #include "app/tokens.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "controllers/core/register.h"
-#include "controllers/mesh/register.h"
-#include "controllers/operators/register.h"
-#include "controllers/routes/routes.h"
 #include "io/real_loop.h"
 #include "ipc/channel.h"
 #include "kube/resources.h"
@@ -65,8 +57,6 @@ class Server {
       : loop_(loop),
         settings_(std::move(settings)),
         random_(system_random()),
-        registry_(*random_),
-        admission_(loop, core_),
         logs_(loop) {}
 
   Result<void> open(Fd channel) {
@@ -84,16 +74,22 @@ class Server {
 
     const std::string kubernetes_ip = address_in(settings_.service_cidr, 1);
     const std::string router_ip = address_in(settings_.service_cidr, 2);
-    core_.api_root_pem = api_authority->root_pem();
-    core_.api_host = settings_.api_address;
-    core_.api_port = settings_.api_port;
-    core_.kubernetes_ip = kubernetes_ip;
-    core_.ranges.v4 = settings_.service_cidr;
-    core_.ranges.dns_ip = settings_.dns_ip;
-    admission_.install(registry_);
-
-    backend_ = std::make_unique<LocalBackend>(loop_, *store_, registry_, "system:knit:controllers");
-    admission_.set_signals(std::as_const(*backend_).signals());
+    ControlSettings control;
+    control.node_name = settings_.node_name;
+    control.core.api_root_pem = api_authority->root_pem();
+    control.core.api_host = settings_.api_address;
+    control.core.api_port = settings_.api_port;
+    control.core.kubernetes_ip = kubernetes_ip;
+    control.core.ranges.v4 = settings_.service_cidr;
+    control.core.ranges.dns_ip = settings_.dns_ip;
+    control.operators.apps_domain = settings_.apps_domain;
+    control.operators.router_ip = router_ip;
+    control.routes.apps_domain = settings_.apps_domain;
+    control.mesh = mesh_settings(router_ip, router);
+    control.authority = [this](const std::string& name) { return mesh_authority(name); };
+    control_ = std::make_unique<Control>(loop_, *store_, *random_, std::move(control));
+    control_->driver().before_commit(
+        [this](const std::vector<reconcile::Change>& changes) { start_pods(changes); });
     tokens_ = std::make_unique<ServiceAccountTokens>(
         token_key, *random_, "https://kubernetes.default.svc.cluster.local");
 
@@ -104,7 +100,8 @@ class Server {
     dependencies.server_address =
         io::to_string(io::Endpoint{settings_.api_address, settings_.api_port});
     dependencies.not_ready = [this] { return std::string(started_ ? "" : "controllers are starting"); };
-    api_ = std::make_unique<apiserver::ApiServer>(loop_, *store_, registry_, std::move(dependencies));
+    api_ = std::make_unique<apiserver::ApiServer>(loop_, *store_, control_->registry(),
+                                                 std::move(dependencies));
     KNIT_TRY(const auto serving, pki::api_server_certificate(
                                      *api_authority, {kubernetes_ip, settings_.api_address,
                                                       settings_.host_ip, settings_.node_name}, now));
@@ -116,28 +113,6 @@ class Server {
     KNIT_TRY(const auto admin, pki::api_client_certificate(*api_authority, "admin", {"system:masters"}, now));
     KNIT_TRY_VOID(write_private(settings_.data + "/pki/admin.kubeconfig",
                                 admin_kubeconfig(settings_, api_authority->root_pem(), admin)));
-
-    housekeeping_ = std::make_unique<apiserver::Housekeeping>(loop_, *store_);
-
-    // Controllers
-    driver_ = std::make_unique<reconcile::Driver>(loop_, *backend_);
-    controllers::core::register_core(*driver_, core_);
-    controllers::operators::OperatorSettings operators;
-    operators.apps_domain = settings_.apps_domain;
-    operators.router_ip = router_ip;
-    controllers::operators::register_operators(*driver_, operators);
-    auto serving_context = std::make_shared<serving::Context>(serving::ServingSettings{});
-    for (auto& planner : serving::serving_planners(serving_context)) driver_->add(std::move(planner));
-    routes::RouteSettings routes;
-    routes.apps_domain = settings_.apps_domain;
-    routes::register_routes(*driver_, routes);
-    mesh::MeshSettings mesh = mesh_settings(router_ip, router);
-    mesh::register_mesh(*driver_, mesh);
-    autoscaling_ = std::make_unique<Autoscaling>(loop_, *backend_, serving_context);
-    proxy_ = std::make_unique<ProxyLink>(
-        loop_, *backend_, mesh, *autoscaling_, settings_.node_name,
-        [this](const std::string& name) { return mesh_authority(name); });
-    driver_->before_commit([this](const std::vector<reconcile::Change>& changes) { start_pods(changes); });
 
     ipc::Bootstrap::Handler handler;
     handler.on_peer = [this](ipc::Process peer, std::uint64_t) { on_peer(peer); };
@@ -154,9 +129,7 @@ class Server {
     const auto made = co_await apiserver::bootstrap(api_->api(), apiserver::kFirstNamespaces,
                                                     loop_.wall_now());
     if (!made) KNIT_LOG(Error, "first objects", KV("error", made.error()));
-    driver_->start();
-    proxy_->start();
-    housekeeping_->start();
+    control_->start();
     started_ = true;
     bind("router-https", settings_.router_https_port);
     bind("router-http", settings_.router_http_port);
@@ -235,13 +208,13 @@ class Server {
   }
 
   void on_peer(ipc::Process peer) {
-    if (peer == ipc::Process::Proxy) proxy_->connect(*bootstrap_->peer(peer));
+    if (peer == ipc::Process::Proxy) control_->proxy().connect(*bootstrap_->peer(peer));
     if (peer == ipc::Process::Node) logs_.set_channel(bootstrap_->peer(peer));
   }
 
   void on_message(ipc::Process peer, ipc::Received message) {
     if (peer == ipc::Process::Proxy) {
-      proxy_->on_message(message);
+      control_->proxy().on_message(message);
     } else if (peer == ipc::Process::Node) {
       if (message.type == ipc::MessageType::ApiOpen && message.fds.size() == 1) {
         api_->serve_as(io::socket_stream(loop_, std::move(message.fds[0])), "system:knit:node");
@@ -261,27 +234,20 @@ class Server {
 
   void stop() {
     api_->drain();
-    driver_.reset();
+    control_->stop();
     loop_.stop();
   }
 
   io::RealLoop& loop_;
   cli::Settings settings_;
   std::unique_ptr<Random> random_;
-  controllers::core::CoreSettings core_;
   std::optional<pki::Vault> vault_;
   std::map<std::string, std::shared_ptr<const pki::Authority>> meshes_;
   std::unique_ptr<store::Store> store_;
-  apiserver::Registry registry_;
-  Admission admission_;
   NodeLogs logs_;
-  std::unique_ptr<LocalBackend> backend_;
+  std::unique_ptr<Control> control_;
   std::unique_ptr<ServiceAccountTokens> tokens_;
   std::unique_ptr<apiserver::ApiServer> api_;
-  std::unique_ptr<apiserver::Housekeeping> housekeeping_;
-  std::unique_ptr<reconcile::Driver> driver_;
-  std::unique_ptr<Autoscaling> autoscaling_;
-  std::unique_ptr<ProxyLink> proxy_;
   std::unique_ptr<ipc::Bootstrap> bootstrap_;
   std::set<std::string> fell_back_;
   bool started_ = false;
