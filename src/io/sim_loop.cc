@@ -19,15 +19,16 @@ Loop::Watch SimLoop::watch(int fd, Sharing, std::function<void(Ready)> callback)
   return Watch(std::make_unique<WatchHandle>(this, fd));
 }
 
+bool SimLoop::run_one() {
+  if (posted_.empty()) return timers_.run_one(now_);
+  auto work = std::move(posted_.front());
+  posted_.pop_front();
+  work();
+  return true;
+}
+
 void SimLoop::settle() {
-  while (true) {
-    if (!posted_.empty()) {
-      auto work = std::move(posted_.front());
-      posted_.pop_front();
-      work();
-    } else if (!timers_.run_one(now_)) {
-      return;
-    }
+  while (run_one()) {
   }
 }
 

@@ -30,6 +30,10 @@ class SimLoop final : public Loop {
 
   /// Runs posted work and due timers until nothing is left at this instant.
   void settle();
+  /// Runs one piece of posted work or one timer due at this instant; false when there is none.
+  bool run_one();
+  /// Steps the wall clock, as an administrator or NTP does; `now()` does not notice.
+  void step_wall(Duration by) { wall_ = wall_ + by; }
   /// Moves time on, running everything due, in order.
   void advance(Duration d);
   /// Delivers readiness of watched real descriptors once (component tests over socketpairs).

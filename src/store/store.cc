@@ -97,6 +97,7 @@ class StoreImpl final : public Store {
     }
     work_.notify_all();
     if (writer_.joinable()) writer_.join();
+    writers_turn();
     if (disk_ && reserved_ > 0) {
       if (auto closed = disk_->close_cleanly(next_); !closed) {
         KNIT_LOG(Warn, "store not closed cleanly", KV("error", closed.error()));
@@ -151,15 +152,18 @@ class StoreImpl final : public Store {
     pending.on = std::move(on);
     pending.done = std::move(done);
     ++stats_.commits;
-    if (!options_.writer_thread) {
-      std::vector<Pending> group;
-      group.push_back(std::move(pending));
-      write_group(std::move(group), lock);
-      return;
-    }
     queue_.push_back(std::move(pending));
-    lock.unlock();
-    work_.notify_one();
+    if (options_.writer_thread) {
+      lock.unlock();
+      work_.notify_one();
+    } else if (!options_.writer) {
+      write_group(take_group(), lock);
+    } else if (!std::exchange(turn_asked_, true)) {
+      lock.unlock();
+      options_.writer([this, alive = std::weak_ptr<int>(alive_)] {
+        if (!alive.expired()) writers_turn();
+      });
+    }
   }
 
   Result<std::unique_ptr<Subscription>> subscribe(std::uint64_t from,
@@ -276,14 +280,26 @@ class StoreImpl final : public Store {
     while (true) {
       work_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
       if (queue_.empty()) return;
-      std::vector<Pending> group;
-      while (!queue_.empty() && group.size() < kMaxGroup) {
-        group.push_back(std::move(queue_.front()));
-        queue_.pop_front();
-      }
-      write_group(std::move(group), lock);
+      write_group(take_group(), lock);
       lock.lock();
     }
+  }
+  /// All that waits, without a thread.
+  void writers_turn() {
+    std::unique_lock lock(mutex_);
+    turn_asked_ = false;
+    while (!queue_.empty()) {
+      write_group(take_group(), lock);
+      lock.lock();
+    }
+  }
+  std::vector<Pending> take_group() {
+    std::vector<Pending> group;
+    while (!queue_.empty() && group.size() < kMaxGroup) {
+      group.push_back(std::move(queue_.front()));
+      queue_.pop_front();
+    }
+    return group;
   }
 
   /// Makes a group durable and visible. Leaves with the lock released.
@@ -303,7 +319,8 @@ class StoreImpl final : public Store {
     Result<void> written;
     if (disk_ && !rows.empty()) {
       if (options_.writer_thread) lock.unlock();
-      written = disk_->write(rows, durable, last + kReserve);
+      if (options_.before_write) written = options_.before_write();
+      if (written) written = disk_->write(rows, durable, last + kReserve);
       if (options_.writer_thread) lock.lock();
     }
     if (!written) return fail(std::move(group), written.error(), lock);
@@ -401,6 +418,8 @@ class StoreImpl final : public Store {
   std::vector<std::shared_ptr<Watcher>> watchers_;
   Stats stats_;
   bool stopping_ = false;
+  bool turn_asked_ = false;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
   std::thread writer_;
 };
 

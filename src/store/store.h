@@ -77,8 +77,13 @@ class Subscription {
 struct Options {
   /// The database file; empty: in memory only (tests, simulations).
   std::string path;
-  /// False: commit() writes and publishes before it returns, without a thread (simulated time).
+  /// False: without a thread (simulated time); see `writer`.
   bool writer_thread = true;
+  /// Without a thread: runs the writer's next turn, later (a disk that takes its time). Empty:
+  /// commit() writes and publishes before it returns.
+  Executor writer;
+  /// For simulations: an error is what the disk says to the group that is about to be written.
+  std::function<Result<void>()> before_write;
   std::size_t history_bytes = 32 << 20;
   /// Collections that are not fsynced.
   std::vector<std::string> volatile_resources = {"events", "leases.coordination.k8s.io"};
