@@ -29,10 +29,14 @@ ProxyLink::ProxyLink(io::Loop& loop, reconcile::Backend& backend, mesh::MeshSett
                           KV("reason", refusal.reason));
                },
                [] {}}),
-      compiler_(std::move(settings), [this](const mesh::ConfigDelta& delta) { on_delta(delta); }) {}
+      compiler_(std::move(settings), [this](const mesh::ConfigDelta& delta) { on_delta(delta); }) {
+  stream_.begin();  // a proxy may be there before the first objects are
+}
 
 void ProxyLink::start() {
   compiler_.start(*backend_.snapshot());
+  stream_.complete();
+  stream_.flush();
   const std::weak_ptr<int> alive = alive_;
   backend_.subscribe([this, alive](const reconcile::Change& change) {
     if (alive.expired()) return;

@@ -33,7 +33,10 @@ void Client::run(std::vector<pc::Resource> set, std::vector<pc::Ref> removed,
 }
 
 void Client::restore(std::vector<pc::Resource> all, std::function<void()> done) {
-  run(std::move(all), {}, [done = std::move(done)](const auto&) {
+  restoring_ = true;
+  run(std::move(all), {}, [this, done = std::move(done)](const auto&) {
+    restoring_ = false;
+    if (channel_) say_have();
     if (done) done();
   });
 }
@@ -41,6 +44,11 @@ void Client::restore(std::vector<pc::Resource> all, std::function<void()> done) 
 void Client::connect(ipc::Channel& channel) {
   channel_ = &channel;
   ++connection_;
+  // Have names what there is to take away: it must not be said of half a set.
+  if (!restoring_) say_have();
+}
+
+void Client::say_have() {
   ipc::Have have;
   for (const pc::Type type : pc::kAllTypes) {
     ipc::TypeHash t;
@@ -54,7 +62,7 @@ void Client::connect(ipc::Channel& channel) {
     t.root = hash::sha256_hex(pairs);
     have.types.push_back(std::move(t));
   }
-  channel.send(have);
+  channel_->send(have);
 }
 
 bool Client::on_message(const ipc::Received& m) {

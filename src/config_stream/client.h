@@ -30,7 +30,7 @@ class Client {
 
   /// Before connect(): the set that a former process ran. `done` when it runs.
   void restore(std::vector<proxy_config::Resource> all, std::function<void()> done);
-  /// A new channel to the server: says Have.
+  /// A new channel to the server: says Have, when what is being restored runs.
   void connect(ipc::Channel& channel);
   void disconnect() { channel_ = nullptr; }
   /// Delta; others are ignored (false).
@@ -39,11 +39,13 @@ class Client {
   std::vector<proxy_config::Resource> snapshot() const;
 
  private:
+  void say_have();
   void run(std::vector<proxy_config::Resource> set, std::vector<proxy_config::Ref> removed,
            std::function<void(const std::vector<proxy_config::Refusal>&)> then);
   Hooks hooks_;
   ipc::Channel* channel_ = nullptr;
   std::uint64_t connection_ = 0;
+  bool restoring_ = false;
   std::map<proxy_config::Ref, proxy_config::Resource> have_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };

@@ -134,6 +134,42 @@ TEST_F(ConfigStreamTest, RefusedResourceAloneIsLeftOut) {
   EXPECT_EQ(applied.back(), "+Mesh/bad");
 }
 
+TEST_F(ConfigStreamTest, AServerThatHasNotMadeItsSetYetTakesNothingAway) {
+  server.set(mesh("m", "x"));
+  join();
+  Server next{{nullptr, nullptr}};
+  next.begin();
+  auto [a, b] =
+      ipc::memory_channels(loop, {[&](ipc::Received r) { next.on_message(r); }, [] {}},
+                           {[this](ipc::Received r) { client.on_message(r); }, [] {}});
+  next.connect(*a);
+  client.connect(*b);
+  loop.settle();
+  EXPECT_EQ(client.snapshot().size(), 1U);
+  next.set(service("a/b"));
+  next.complete();
+  next.flush();
+  loop.settle();
+  ASSERT_EQ(client.snapshot().size(), 1U);
+  EXPECT_EQ(client.snapshot()[0].name, "a/b");
+  EXPECT_TRUE(next.synced());
+}
+
+TEST_F(ConfigStreamTest, HaveWaitsForWhatIsRestored) {
+  hold = true;
+  client.restore({mesh("old", "x"), mesh("m", "x")}, [] {});
+  ASSERT_EQ(held.size(), 1U);
+  server.set(mesh("m", "x"));
+  join();  // before the workers run the restored set
+  EXPECT_EQ(held.size(), 1U) << "the server does not know yet what is there";
+  hold = false;
+  applied.clear();
+  held[0]();
+  loop.settle();
+  EXPECT_EQ(applied, (std::vector<std::string>{"-Mesh/old"}));
+  EXPECT_TRUE(server.synced());
+}
+
 TEST_F(ConfigStreamTest, AnAckOfAnOldChannelChangesNothing) {
   hold = true;
   server.set(mesh("m", "one"));

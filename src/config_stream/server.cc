@@ -92,7 +92,7 @@ std::optional<ipc::Delta> Server::next_delta() const {
 }
 
 void Server::flush() {
-  if (!channel_ || channel_->closed() || !greeted_ || in_flight_) return;
+  if (!channel_ || channel_->closed() || !greeted_ || filling_ || in_flight_) return;
   in_flight_ = next_delta();
   if (!in_flight_) {
     if (hooks_.synced) hooks_.synced();
@@ -130,6 +130,6 @@ void Server::on_ack(const ipc::Ack& ack) {
   flush();
 }
 
-bool Server::synced() const { return greeted_ && !in_flight_ && !next_delta(); }
+bool Server::synced() const { return greeted_ && !filling_ && !in_flight_ && !next_delta(); }
 
 }  // namespace knit::config_stream

@@ -30,6 +30,11 @@ class Server {
   };
   explicit Server(Hooks hooks) : hooks_(std::move(hooks)) {}
 
+  /// The set is still being made: nothing is sent before complete(), for what is not in it yet
+  /// would be taken away from a proxy that runs it.
+  void begin() { filling_ = true; }
+  void complete() { filling_ = false; }
+
   /// Changes take effect with the next flush().
   void set(proxy_config::Resource resource);
   void remove(const proxy_config::Ref& ref);
@@ -56,7 +61,7 @@ class Server {
 
   Hooks hooks_;
   ipc::Channel* channel_ = nullptr;
-  bool greeted_ = false;
+  bool greeted_ = false, filling_ = false;
   std::map<proxy_config::Ref, proxy_config::Resource> current_;
   std::map<proxy_config::Ref, std::string> there_;    // what the proxy runs: hash
   std::map<proxy_config::Ref, std::string> refused_;  // hash that it refused
