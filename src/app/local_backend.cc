@@ -87,7 +87,8 @@ void LocalBackend::commit(std::vector<reconcile::Change> changes,
     batch.push_back(std::move(m));
   }
   store_.commit(
-      std::move(batch), [this](std::function<void()> work) { loop_.post(std::move(work)); },
+      // The store may outlive this object and hand in results at its end: they need the loop alone.
+      std::move(batch), [&loop = loop_](std::function<void()> work) { loop.post(std::move(work)); },
       [done = std::move(done)](store::CommitResult result) {
         if (result.ok()) {
           done({});
@@ -105,7 +106,7 @@ void LocalBackend::subscribe(std::function<void(const reconcile::Change&)> feed)
   const std::weak_ptr<int> alive = alive_;
   auto subscription = store_.subscribe(
       store_.snapshot().version(), std::nullopt,
-      [this](std::function<void()> work) { loop_.post(std::move(work)); },
+      [&loop = loop_](std::function<void()> work) { loop.post(std::move(work)); },
       [this, alive] {
         if (!alive.expired()) drain();
       });

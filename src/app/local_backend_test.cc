@@ -144,6 +144,28 @@ TEST_F(LocalWorld, DeploymentServiceAndBackToNothing) {
   EXPECT_EQ(count(res::replicasets(), "default"), 0U);
 }
 
+TEST_F(LocalWorld, AStoreThatOutlivesItsBackendStillHandsInResults) {
+  bool done = false;
+  store::Options options;
+  options.writer_thread = false;
+  options.writer = [](std::function<void()>) {};  // its turn never comes before the end
+  auto slow = store::Store::open(options);
+  ASSERT_TRUE(slow);
+  auto other = std::make_unique<LocalBackend>(loop, **slow, registry, "system:knit:server");
+  const Key key{res::namespaces(), "", "late"};
+  const auto effect = other->stage(*other->snapshot(), {reconcile::Write::Op::Create, key,
+                                                        *json::parse(R"({"apiVersion":"v1",
+      "kind":"Namespace","metadata":{"name":"late"}})"), {}, -1});
+  ASSERT_TRUE(effect);
+  std::vector<reconcile::Change> changes;
+  changes.push_back({nullptr, effect->object});
+  other->commit(std::move(changes), [&done](Result<void> r) { done = r.has_value(); });
+  other.reset();
+  slow->reset();
+  loop.settle();
+  EXPECT_TRUE(done);
+}
+
 TEST_F(LocalWorld, ANamespaceGoesWithItsContent) {
   create(res::namespaces(), R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"team"}})");
   auto deployment = json::parse(kDeployment);
