@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "image/import.h"
 #include "kube/resources.h"
+#include "node/container_spec.h"
 #include "node/machine.h"
 
 namespace knit::node {
@@ -645,6 +646,10 @@ Result<void> cleanup(const Settings& settings) {
   auto engine = runtime::Engine::create({.run_dir = settings.run_dir});
   if (engine) {
     for (const std::string& id : (*engine)->list()) note((*engine)->remove(id));
+    std::error_code none;
+    for (const auto& pod : std::filesystem::directory_iterator(settings.run_dir + "/pods", none)) {
+      runtime::remove_cgroup((*engine)->cgroups(), pod_cgroup(pod.path().filename().string()));
+    }
     (*engine)->remove_cgroups();
   } else {
     note(std::move(engine).error());

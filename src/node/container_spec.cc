@@ -175,6 +175,11 @@ Result<runtime::ContainerSpec> container_spec(const ContainerInput& in) {
   KNIT_TRY(out.capabilities, capabilities(c));
   const Json* escalation = json::find(c, {"securityContext", "allowPrivilegeEscalation"});
   out.no_new_privileges = escalation != nullptr && escalation->is_bool() && !escalation->as_bool();
+  // DIFFERS: a kubelet without --seccomp-default runs containers that ask for nothing unconfined.
+  const Json* profile = security(pod, c, "seccompProfile");
+  if (profile != nullptr && json::str(*profile, {"type"}) == "Unconfined") {
+    out.seccomp = runtime::Seccomp::Unconfined;
+  }
   out.read_only_root = json::boolean(c, {"securityContext", "readOnlyRootFilesystem"});
   out.resources = resources(pod, c, in);
   out.root_size = resource_of(c, "limits", "ephemeral-storage").value_or(kDefaultRootBytes);

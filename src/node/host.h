@@ -22,7 +22,7 @@ struct Settings {
   std::string dns_ip = "172.30.0.10";
   std::string kubernetes_ip = "172.30.0.1";
   std::string cluster_domain = "cluster.local";
-  std::string version = "v1.33.0-knit";  // kubeletVersion
+  std::string version = "v1.35.0+knit";  // kubeletVersion
   std::int64_t max_pods = 110;
   /// Reach of pods and services from this host's own processes (routes, rule, BPF).
   bool host_network_path = true;

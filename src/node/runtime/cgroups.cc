@@ -115,4 +115,23 @@ void remove_cgroup(const CgroupLayout& layout, std::string_view path) {
   for (const std::string& point : layout.legacy) remove_below(point + std::string(path), 0);
 }
 
+Result<void> make_cgroup(const CgroupLayout& layout, std::string_view path) {
+  std::vector<std::string> points = layout.legacy;
+  points.push_back(layout.unified);
+  for (std::string at : points) {
+    for (const auto part : split(path, '/')) {
+      at += "/" + std::string(part);
+      if (::mkdir(at.c_str(), 0755) != 0 && errno != EEXIST) {
+        return errno_error("mkdir " + at, errno);
+      }
+    }
+  }
+  return {};
+}
+
+void remove_if_empty(const CgroupLayout& layout, std::string_view path) {
+  ::rmdir((layout.unified + std::string(path)).c_str());
+  for (const std::string& point : layout.legacy) ::rmdir((point + std::string(path)).c_str());
+}
+
 }  // namespace knit::node::runtime

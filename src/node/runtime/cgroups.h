@@ -32,5 +32,9 @@ Result<Fd> open_unified(const CgroupLayout& layout, std::string_view path);
 bool oom_killed(const CgroupLayout& layout, std::string_view path);
 /// Removes the (empty) cgroup and the empty ones below it, in every hierarchy.
 void remove_cgroup(const CgroupLayout& layout, std::string_view path);
+/// Makes the cgroup in every hierarchy: as long as it is there, nobody removes those above it.
+Result<void> make_cgroup(const CgroupLayout& layout, std::string_view path);
+/// Removes the cgroup alone, and only if nothing is in it or below it.
+void remove_if_empty(const CgroupLayout& layout, std::string_view path);
 
 }  // namespace knit::node::runtime

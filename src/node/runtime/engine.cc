@@ -16,6 +16,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/hash.h"
 #include "base/log.h"
 
 namespace knit::node::runtime {
@@ -24,6 +25,8 @@ namespace {
 
 constexpr std::string_view kLogModule = "runtime";
 constexpr std::size_t kMaxAccountFile = 1 << 20;
+/// Source: containers/crun crun.1.md
+constexpr const char* kCrunFilter = "run.oci.seccomp_bpf_data";
 
 Result<void> make_dir(const std::string& path, mode_t mode = 0700) {
   if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST)
@@ -143,9 +146,13 @@ Result<std::unique_ptr<Engine>> Engine::create(EngineSettings settings) {
   const bool fix = layout.hybrid_with_controllers;
   std::unique_ptr<Engine> out(new Engine(std::move(settings), std::move(layout)));
   KNIT_TRY(out->mounts_, MountSpace::create(fix ? out->settings_.run_dir + "/hugetlb" : ""));
+  // Runtimes start here, so that what they leave behind lies below Knit's own cgroup. It also holds
+  // the root: two Knits share that, and the one that goes must not take it from the other.
+  out->leaf_path_ =
+      std::string(kCgroupRoot) + "/run-" + std::to_string(hash::fnv32a(out->settings_.run_dir));
+  KNIT_TRY_VOID(make_cgroup(out->cgroups_, out->leaf_path_));
+  KNIT_TRY(out->leaf_, open_unified(out->cgroups_, out->leaf_path_));
   KNIT_TRY(out->cgroup_, open_unified(out->cgroups_, kCgroupRoot));
-  // Runtimes start here, so that what they leave behind lies below Knit's own cgroup.
-  KNIT_TRY(out->leaf_, open_unified(out->cgroups_, std::string(kCgroupRoot) + "/run"));
   return out;
 }
 
@@ -187,8 +194,10 @@ Result<void> Engine::mount_root(const std::string& bundle, const std::vector<std
 }
 
 Result<void> Engine::create_with(const std::string& runtime, const ContainerSpec& spec,
-                                 const std::string& bundle, int out, int err) const {
+                                 const User& user, const std::string& bundle, int out,
+                                 int err) const {
   const bool runc = runtime == settings_.runc;
+  KNIT_TRY_VOID(write_file(bundle + "/config.json", json::print(oci_config(spec, user))));
   const std::string log = bundle + "/runtime.log";
   Command command;
   command.argv = {runtime, "--root", settings_.run_dir + (runc ? "/runc" : "/crun"),
@@ -201,7 +210,8 @@ Result<void> Engine::create_with(const std::string& runtime, const ContainerSpec
   }
   command.out = out;
   command.err = err;
-  command.cgroup = leaf_.get();
+  KNIT_TRY(const Fd cgroup, leaf());
+  command.cgroup = cgroup.get();
   KNIT_TRY(const Finished done, run(command));
   if (done.ok()) return {};
   std::string words = last_words(log);
@@ -229,15 +239,20 @@ Result<Created> Engine::prepare(const ContainerSpec& spec, const std::vector<std
       KNIT_TRY_VOID(bind_sub_path(m.source, m.beneath, at));
       m.source = at;
     }
-    KNIT_TRY_VOID(write_file(bundle + "/config.json", json::print(oci_config(resolved, user))));
-    auto made = create_with(settings_.crun, spec, bundle, out, err);
+    if (resolved.seccomp == Seccomp::RuntimeDefault) {
+      KNIT_TRY(resolved.annotations[kCrunFilter], seccomp_.program(resolved.capabilities));
+      resolved.seccomp = Seccomp::Unconfined;  // crun needs no text beside the program
+    }
+    auto made = create_with(settings_.crun, resolved, user, bundle, out, err);
     if (!made &&
         ((made.error().code() == Code::NotFound && ::access(settings_.crun.c_str(), X_OK) != 0) ||
          made.error().message().find("cgroup") != std::string::npos) &&
         ::access(settings_.runc.c_str(), X_OK) == 0) {
       KNIT_LOG(Warn, "crun refused; using runc", KV("container", spec.id),
                KV("reason", made.error()));
-      made = create_with(settings_.runc, spec, bundle, out, err);
+      resolved.seccomp = spec.seccomp;
+      resolved.annotations.erase(kCrunFilter);
+      made = create_with(settings_.runc, resolved, user, bundle, out, err);
       created.runc = true;
     }
     return made;
@@ -254,6 +269,17 @@ Result<Created> Engine::prepare(const ContainerSpec& spec, const std::vector<std
     return Error(Code::Unavailable, "the runtime wrote no pid for container " + spec.id);
   }
   return created;
+}
+
+Result<Fd> Engine::leaf() const {
+  const std::lock_guard lock(leaf_mutex_);
+  if (::faccessat(leaf_.get(), "cgroup.procs", F_OK, 0) != 0) {
+    KNIT_TRY_VOID(make_cgroup(cgroups_, leaf_path_));
+    KNIT_TRY(leaf_, open_unified(cgroups_, leaf_path_));
+  }
+  Fd copy(::fcntl(leaf_.get(), F_DUPFD_CLOEXEC, 3));
+  if (!copy) return errno_error("copy a descriptor", errno);
+  return copy;
 }
 
 bool Engine::is_runc(const std::string& id) const {
@@ -273,7 +299,8 @@ Result<Finished> Engine::runtime_command(const std::string& id, std::vector<std:
   if (!runc) command.argv.emplace_back("--cgroup-manager=cgroupfs");
   for (std::string& a : args) command.argv.push_back(std::move(a));
   command.timeout = timeout;
-  command.cgroup = leaf_.get();
+  KNIT_TRY(const Fd cgroup, leaf());
+  command.cgroup = cgroup.get();
   Result<Finished> result = Finished();
   KNIT_TRY_VOID(mounts_->run([&]() -> Result<void> {
     result = run(command);
@@ -381,6 +408,9 @@ std::vector<std::string> Engine::list() const {
   return out;
 }
 
-void Engine::remove_cgroups() { remove_cgroup(cgroups_, kCgroupRoot); }
+void Engine::remove_cgroups() {
+  remove_cgroup(cgroups_, leaf_path_);
+  remove_if_empty(cgroups_, kCgroupRoot);
+}
 
 }  // namespace knit::node::runtime

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "node/runtime/cgroups.h"
 #include "node/runtime/oci_config.h"
+#include "node/runtime/seccomp.h"
 #include "node/runtime/spawn.h"
 
 namespace knit::node::runtime {
@@ -66,7 +67,8 @@ class Engine {
   const Fd& cgroup() const { return cgroup_; }
   /// "crun://" or "runc://" + id.
   std::string uri(const std::string& id) const;
-  /// Removes Knit's own cgroups (`knit down --purge`, tests); running containers stay.
+  /// Removes the cgroup of this engine's runtimes, and the root of all when nobody else's pods are
+  /// in it: another Knit of this machine, in another network namespace, may have some.
   void remove_cgroups();
 
  private:
@@ -74,7 +76,7 @@ class Engine {
       : settings_(std::move(settings)), cgroups_(std::move(cgroups)) {}
   Result<void> mount_root(const std::string& bundle, const std::vector<std::string>& layers,
                           std::int64_t size) const;
-  Result<void> create_with(const std::string& runtime, const ContainerSpec& spec,
+  Result<void> create_with(const std::string& runtime, const ContainerSpec& spec, const User& user,
                            const std::string& bundle, int out, int err) const;
   Result<Finished> runtime_command(const std::string& id, std::vector<std::string> args,
                                    Duration timeout) const;
@@ -86,7 +88,14 @@ class Engine {
   EngineSettings settings_;
   CgroupLayout cgroups_;
   std::unique_ptr<MountSpace> mounts_;
-  Fd cgroup_, leaf_;
+  /// Where runtimes start: made anew when somebody removed it, empty as it is between two calls.
+  Result<Fd> leaf() const;
+
+  SeccompCache seccomp_;
+  std::string leaf_path_;
+  Fd cgroup_;
+  mutable std::mutex leaf_mutex_;
+  mutable Fd leaf_;  // guarded by leaf_mutex_
 };
 
 }  // namespace knit::node::runtime

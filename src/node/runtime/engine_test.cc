@@ -9,6 +9,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include "image/import.h"
 #include "node/net/listen_events.h"
@@ -39,6 +40,7 @@ class EngineTest : public testing::Test {
   void TearDown() override {
     if (engine_) {
       for (const auto& id : engine_->list()) EXPECT_TRUE(engine_->remove(id));
+      remove_cgroup(engine_->cgroups(), "/knit/test-" + std::to_string(::getpid()));
       engine_->remove_cgroups();
       ::close(out_[0]);
       if (out_[1] >= 0) ::close(out_[1]);
@@ -145,6 +147,35 @@ TEST_F(EngineTest, ExitCodesArriveAtTheReaper) {
   const int status = wait_for(made->pid);
   EXPECT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 42);
+}
+
+TEST_F(EngineTest, TheDefaultProfileFiltersAndUnconfinedDoesNot) {
+  const struct {
+    const char* id;
+    Seccomp profile;
+    unsigned filters;
+  } rows[] = {{"default", Seccomp::RuntimeDefault, 1}, {"unconfined", Seccomp::Unconfined, 0}};
+  const auto filters = [](const std::string& pid) {
+    std::ifstream in("/proc/" + pid + "/status");
+    for (std::string line; std::getline(in, line);) {
+      if (line.starts_with("Seccomp_filters:")) return std::stoul(line.substr(16));
+    }
+    return 99UL;
+  };
+  const auto mine = filters("self");
+  for (const auto& row : rows) {
+    auto s = spec(row.id, {"/hello", "--never-listen"});
+    s.seccomp = row.profile;
+    const auto made = engine_->prepare(s, layers_, out_[1], out_[1]);
+    ASSERT_TRUE(made.has_value()) << made.error().message();
+    ASSERT_TRUE(engine_->start(row.id));
+    const std::string exe = "/proc/" + std::to_string(made->pid) + "/exe";
+    std::error_code error;
+    for (int i = 0; i < 500 && std::filesystem::read_symlink(exe, error) != "/hello"; ++i) {
+      ::poll(nullptr, 0, 10);  // until the runtime's init has become the program
+    }
+    EXPECT_EQ(filters(std::to_string(made->pid)), mine + row.filters) << row.id;
+  }
 }
 
 TEST_F(EngineTest, ParkedContainersCanBeRemoved) {

@@ -4,6 +4,8 @@
 #include <array>
 #include <charconv>
 
+#include "node/runtime/seccomp.h"
+
 namespace knit::node::runtime {
 
 namespace {
@@ -203,6 +205,9 @@ Json oci_config(const ContainerSpec& spec, const User& user) {
                                           "/sys/devices/virtual/powercap"};
     linux_part["readonlyPaths"] =
         JsonArray{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
+  }
+  if (spec.seccomp == Seccomp::RuntimeDefault) {
+    linux_part["seccomp"] = seccomp_section(default_seccomp_rules(spec.capabilities));
   }
   JsonObject annotations;
   for (const auto& [key, value] : spec.annotations) annotations[key] = value;

@@ -35,6 +35,8 @@ struct Resources {
   std::optional<std::int64_t> oom_score_adj;
 };
 
+enum class Seccomp { RuntimeDefault, Unconfined };
+
 struct ContainerSpec {
   std::string id, hostname;
   std::vector<std::string> args;
@@ -48,6 +50,7 @@ struct ContainerSpec {
   std::vector<std::string> capabilities;  // "CAP_CHOWN"
   bool privileged = false;                // writable /sys and no masked paths
   bool no_new_privileges = false;
+  Seccomp seccomp = Seccomp::RuntimeDefault;
   bool read_only_root = false;
   bool tty = false;
   std::vector<Mount> mounts;  // beyond /proc, /dev, /sys …

@@ -94,6 +94,9 @@ TEST(OciConfig, LimitsNamespacesAndHardening) {
   }
   EXPECT_TRUE(network);
   EXPECT_EQ(json::str(json::array(got, {"mounts"}).back(), {"destination"}), "/data");
+  EXPECT_EQ(json::str(got, {"linux", "seccomp", "defaultAction"}), "SCMP_ACT_ERRNO");
+  spec.seccomp = Seccomp::Unconfined;
+  EXPECT_EQ(json::find(oci_config(spec, {}), {"linux", "seccomp"}), nullptr);
   spec.privileged = true;
   EXPECT_TRUE(json::array(oci_config(spec, {}), {"linux", "maskedPaths"}).empty());
 }
