@@ -8,6 +8,9 @@ namespace {
 
 constexpr std::string_view kLogModule = "http";
 constexpr std::size_t kReadSize = 16 << 10;
+// After an answer that came before the end of its request.
+constexpr std::size_t kDrainBytes = 64 << 20;
+constexpr Duration kDrainTime = std::chrono::seconds(2);
 
 std::string print_head(int status, const Headers& headers) {
   std::string out;
@@ -203,6 +206,20 @@ io::Task<void> Server::run(std::shared_ptr<State> state, Connection* c,
   });
 }
 
+/// Closing with unread bytes resets the connection, and the peer, still writing, would never see
+/// the answer: so what it sends is read and dropped for a moment. Source: Go net/http
+/// closeWriteAndWait
+io::Task<Result<void>> Server::drain_body(std::weak_ptr<State> weak, State* state, Connection* c) {
+  c->stream->shutdown_write();
+  state->arm(std::move(weak), c, kDrainTime);
+  for (std::size_t dropped = c->input.size(); dropped < kDrainBytes;) {
+    auto more = co_await c->stream->read(kReadSize);
+    if (!more || more->empty()) break;
+    dropped += more->size();
+  }
+  co_return Result<void>();
+}
+
 io::Task<Result<void>> Server::requests(std::weak_ptr<State> weak, State* state, Connection* c) {
   state->arm(weak, c, state->settings.idle_timeout);
   Request request;
@@ -248,7 +265,8 @@ io::Task<Result<void>> Server::requests(std::weak_ptr<State> weak, State* state,
           ResponderImpl responder(weak, state, c, request.method == "HEAD", http10);
           Response answer = state->error_answer(413, "the request's body is too large");
           const auto sent = co_await responder.send(std::move(answer));
-          co_return sent;
+          if (!sent) co_return sent;
+          co_return co_await drain_body(weak, state, c);
         }
         state->arm(weak, c, state->settings.body_timeout);
         if (expects && head.framing != h1::Framing::None) {
@@ -265,7 +283,8 @@ io::Task<Result<void>> Server::requests(std::weak_ptr<State> weak, State* state,
           ResponderImpl responder(weak, state, c, request.method == "HEAD", http10);
           Response answer = state->error_answer(413, "the request's body is too large");
           const auto sent = co_await responder.send(std::move(answer));
-          co_return sent;
+          if (!sent) co_return sent;
+          co_return co_await drain_body(weak, state, c);
         }
         request.body += data;
         break;

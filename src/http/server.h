@@ -70,6 +70,7 @@ class Server {
   class ResponderImpl;
   static io::Task<void> run(std::shared_ptr<State> state, Connection* c,
                             io::Task<Result<std::unique_ptr<io::Stream>>> connecting);
+  static io::Task<Result<void>> drain_body(std::weak_ptr<State> weak, State* state, Connection* c);
   static io::Task<Result<void>> requests(std::weak_ptr<State> weak, State* state, Connection* c);
   void add(std::unique_ptr<io::Stream> stream,
            io::Task<Result<std::unique_ptr<io::Stream>>> connecting, std::string tag);

@@ -112,6 +112,30 @@ TEST_F(ServerTest, WhatNeverReachesTheHandler) {
             std::string::npos);
 }
 
+// The answer must arrive although the peer is still writing: an early close would reset it.
+TEST_F(ServerTest, ReadsAwayTheBodyThatWasTooLarge) {
+  auto [a, b] = io::memory_streams(loop);
+  server.serve(std::move(a));
+  std::string got;
+  const auto scope = loop.spawn_scoped(
+      talk(b.get(), "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n", &got));
+  loop.settle();
+  EXPECT_TRUE(got.starts_with("HTTP/1.1 413")) << got;
+  EXPECT_TRUE(got.ends_with("[closed]")) << got;  // its half: the peer may still write
+  EXPECT_EQ(server.connections(), 1u);
+  std::string rest(5000, 'x');
+  bool written = false;
+  const auto write = [](io::Stream* s, std::string text, bool* done) -> io::Task<void> {
+    const auto r = co_await s->write(std::move(text));
+    *done = r.has_value();
+  };
+  const auto more = loop.spawn_scoped(write(b.get(), std::move(rest), &written));
+  loop.settle();
+  EXPECT_TRUE(written);
+  loop.advance(2s);
+  EXPECT_EQ(server.connections(), 0u);
+}
+
 TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
   const std::string got = raw(
       "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
