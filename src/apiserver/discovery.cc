@@ -39,6 +39,8 @@ VersionRank rank(std::string_view v) {
 
 struct Group {
   std::string_view name;
+  bool custom = false;
+  std::size_t number = 0;                  // in the tables
   std::vector<std::string_view> versions;  // preferred first
 };
 
@@ -51,7 +53,7 @@ std::vector<Group> groups(bool core) {
     auto it =
         std::find_if(out.begin(), out.end(), [&](const Group& g) { return g.name == kind.group; });
     if (it == out.end()) {
-      out.push_back({kind.group, {}});
+      out.push_back({kind.group, kind.custom, out.size(), {}});
       it = std::prev(out.end());
     }
     for (const auto v : kind.versions) {
@@ -60,6 +62,18 @@ std::vector<Group> groups(bool core) {
       }
     }
   }
+  // A short name that several groups have (pa, routes) means the first group's kind: built-in
+  // groups in their own order, OpenShift's aggregated API (priority 9900), then custom resources
+  // (1000), by name. Source: kube-aggregator pkg/controllers/autoregister, apiserver
+  // pkg/endpoints/discovery DIFFERS: networking.istio.io before gateway.networking.k8s.io: `oc get
+  // gateway` means Istio's.
+  const auto order = [](const Group& g) {
+    const int rank = !g.custom ? 0 : g.name == "route.openshift.io" ? 1 : 2;
+    const bool gateway_api = g.name == "gateway.networking.k8s.io";
+    return std::tuple(rank, rank == 0 ? g.number : 0, gateway_api, g.name);
+  };
+  std::sort(out.begin(), out.end(),
+            [&](const Group& a, const Group& b) { return order(a) < order(b); });
   for (Group& g : out) {
     std::sort(g.versions.begin(), g.versions.end(),
               [](std::string_view a, std::string_view b) { return rank(a) > rank(b); });
@@ -241,13 +255,53 @@ Json version_document(std::string_view git_version) {
                     {"platform", "linux/amd64"}};
 }
 
+namespace {
+
+/// A protobuf field of wire type 2.
+std::string field(unsigned number, std::string_view value) {
+  std::string out(1, static_cast<char>(number << 3 | 2));
+  for (std::size_t n = value.size();; n >>= 7) {
+    out += static_cast<char>((n & 0x7f) | (n > 0x7f ? 0x80 : 0));
+    if (n <= 0x7f) break;
+  }
+  return out + std::string(value);
+}
+
+/// ParametersItem{1 parameter: Parameter{2 non_body: {3 query: {2 in, 4 name}}}}
+std::string query_parameter(std::string_view name) {
+  return field(1, field(2, field(3, field(2, "query") + field(4, name))));
+}
+
+std::string openapi_v2_document() {
+  // Source: google/gnostic openapiv2/OpenAPIv2.proto; what kubectl reads of it is in
+  // kubectl pkg/util/openapi/dryrun.go and apimachinery's query_param_verifier.go.
+  std::string paths;
+  const std::string parameters =
+      field(8, query_parameter("dryRun")) + field(8, query_parameter("fieldValidation"));
+  for (const Kind& kind : schema::Registry::get().kinds()) {
+    if (!kind.stored) continue;
+    for (const auto version : kind.versions) {
+      // NamedAny{1 name, 2 value: Any{2 yaml}}
+      const std::string gvk = field(1, "x-kubernetes-group-version-kind") +
+                              field(2, field(2, "group: \"" + std::string(kind.group) +
+                                                    "\"\nkind: " + std::string(kind.kind) +
+                                                    "\nversion: " + std::string(version) + "\n"));
+      const std::string patch = parameters + field(13, gvk);  // Operation
+      std::string path = kind.group.empty() ? "/api/" : "/apis/" + std::string(kind.group) + "/";
+      path += std::string(version) + (kind.namespaced ? "/namespaces/{namespace}/" : "/") +
+              std::string(kind.plural) + "/{name}";
+      paths += field(2, field(1, path) + field(2, field(7, patch)));  // NamedPathItem
+    }
+  }
+  // Document{1 swagger, 2 info{1 title, 2 version}, 8 paths}
+  return field(1, "2.0") + field(2, field(1, "k") + field(2, "1")) + field(8, paths);
+}
+
+}  // namespace
+
 std::string openapi_v2_stub() {
-  // Document{1 swagger: "2.0", 2 info{1 title: "k", 2 version: "1"}}
-  const std::string info = std::string("\x0a\x01k\x12\x01") + "1";
-  std::string out = "\x0a\x03";
-  out += "2.0\x12";
-  out += static_cast<char>(info.size());
-  return out + info;
+  static const std::string document = openapi_v2_document();
+  return document;
 }
 
 }  // namespace knit::apiserver

@@ -19,7 +19,8 @@ std::optional<Json> legacy_discovery(std::string_view path, std::string_view ser
 Json aggregated_discovery(bool core);
 /// {"major": "1", …}
 Json version_document(std::string_view git_version);
-/// The smallest OpenAPI v2 document that clients accept, as gnostic protobuf.
+/// A small OpenAPI v2 document, as gnostic protobuf: which kinds there are, and that they take the
+/// parameters dryRun and fieldValidation. It describes no fields.
 std::string openapi_v2_stub();
 
 }  // namespace knit::apiserver

@@ -111,6 +111,7 @@ Status from_failure(const schema::Failure& f, const schema::Kind& kind, std::str
   Status s{f.code, f.reason, f.message, {}};
   if (f.reason == "BadRequest") return s;
   JsonObject details;
+  if (name.empty()) name = f.name;
   if (!name.empty()) details["name"] = text(name);
   if (!kind.group.empty()) details["group"] = text(kind.group);
   details["kind"] = text(f.reason == "Invalid" ? kind.kind : kind.plural);

@@ -50,6 +50,7 @@ Failure invalid(const Kind& kind, std::string_view name, std::vector<FieldError>
   if (texts.size() > 1) all = "[" + all + "]";
   f.message = std::string(kind.kind);
   if (!kind.group.empty()) f.message += "." + std::string(kind.group);
+  f.name = name;
   f.message += " \"" + std::string(name) + "\" is invalid: " + all;
   return f;
 }

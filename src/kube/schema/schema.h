@@ -178,6 +178,7 @@ struct Failure {
   std::string reason = "BadRequest";
   std::string message;
   std::vector<FieldError> causes;
+  std::string name = {};  // of the object, when the failure says so
   bool operator==(const Failure&) const = default;
 };
 Failure bad_request(std::string message);
