@@ -93,6 +93,12 @@ void reconcile_configuration(Subject& s) {
       if (json::str(s.status(), {"latestReadyRevisionName"}).empty()) {
         s.event("Normal", "ConfigurationReady", "Configuration becomes ready");
       }
+    } else if (ready && ready->is_unknown() && !ready->message.empty() &&
+               created->key().name != json::str(s.status(), {"latestReadyRevisionName"})) {
+      // DIFFERS: upstream says nothing while a revision waits.
+      s.conditions().mark_unknown(
+          "Ready", ready->reason,
+          "Revision \"" + created->key().name + "\" is not ready: " + ready->message);
     } else if (ready && ready->is_false()) {
       const std::string message =
           "Revision \"" + created->key().name + "\" failed with message: " + ready->message + ".";

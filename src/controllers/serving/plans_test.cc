@@ -132,6 +132,72 @@ TEST_F(PlansTest, CrashingContainerNamesItsExitCode) {  // serving.md 1.3
             "Unreachable");
 }
 
+TEST_F(PlansTest, WhatAContainerWaitsForIsSaidAtOnce) {
+  const struct {
+    const char *name, *state, *type, *status, *reason, *message, *service;
+  } rows[] = {
+      {"image", R"({"waiting":{"reason":"ErrImagePull","message":"not in the store"}})",
+       "ContainerHealthy", "False", "ContainerMissing",
+       "Unable to fetch image \"knit.local/hello\": not in the store",
+       "Revision \"a-00001\" failed with message: Unable to fetch image \"knit.local/hello\": not "
+       "in the store."},
+      {"secret",
+       R"({"waiting":{"reason":"CreateContainerConfigError","message":"secret \"x\" not found"}})",
+       "ResourcesAvailable", "Unknown", "CreateContainerConfigError", "secret \"x\" not found",
+       "Revision \"a-00001\" is not ready: secret \"x\" not found"},
+      {"creating", R"({"waiting":{"reason":"ContainerCreating"}})", "ResourcesAvailable", "Unknown",
+       "Deploying", "", ""},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.name);
+    ServingWorld fresh;
+    fresh.begin_serving();
+    fresh.node.never_ready("a-00001");
+    ASSERT_TRUE(fresh.apply(res::ksvcs(), service("a")));
+    fresh.live(3);
+    const auto pods = fresh.backend.list(res::pods(), "default");
+    ASSERT_EQ(pods.size(), 1u);
+    Json status = *json::find(pods[0]->parse(), "status");
+    for (auto& c : json::find(status, "containerStatuses")->get_array()) {
+      json::set(c, {"state"}, *json::parse(row.state));
+    }
+    ASSERT_TRUE(fresh.backend.status(pods[0]->key(), status));
+    fresh.live(1);
+    const Key revision{res::revisions(), "default", "a-00001"};
+    EXPECT_EQ(fresh.status_of(revision, row.type), row.status);
+    EXPECT_EQ(fresh.reason_of(revision, row.type), row.reason);
+    EXPECT_EQ(fresh.message_of(revision, row.type), row.message);
+    EXPECT_EQ(fresh.message_of({res::ksvcs(), "default", "a"}, "ConfigurationsReady"), row.service);
+    EXPECT_EQ(fresh.pending(), std::vector<std::string>());
+  }
+}
+
+TEST_F(PlansTest, AContainerThatNeverListensIsNamedAfterTenSeconds) {
+  world.node.never_ready("a-00001");
+  make(res::ksvcs(), service("a"));
+  world.live(3);
+  const auto pods = world.backend.list(res::pods(), "default");
+  ASSERT_EQ(pods.size(), 1u);
+  Json status = *json::find(pods[0]->parse(), "status");
+  for (auto& c : json::find(status, "containerStatuses")->get_array()) {
+    json::set(
+        c, {"state"},
+        *json::parse(R"({"running":{"startedAt":")" + rfc3339(world.loop.wall_now()) + R"("}})"));
+  }
+  ASSERT_TRUE(world.backend.status(pods[0]->key(), status));
+  world.live(5);
+  const Key service_key{res::ksvcs(), "default", "a"};
+  EXPECT_EQ(world.message_of(service_key, "ConfigurationsReady"), "");
+  world.live(6);
+  EXPECT_EQ(world.status_of(service_key, "Ready"), "Unknown");
+  EXPECT_EQ(world.reason_of(service_key, "ConfigurationsReady"), "ContainersNotReady");
+  EXPECT_EQ(world.message_of(service_key, "ConfigurationsReady"),
+            "Revision \"a-00001\" is not ready: container \"user-container\" of pod " +
+                pods[0]->key().name +
+                " runs, but its readiness probe has not succeeded yet: it must listen on port 8080 "
+                "($PORT) of every address, not only of localhost");
+}
+
 TEST_F(PlansTest, GcKeepsWhatItMust) {  // serving.md 2.4
   world.config_map("config-gc", R"({"min-non-active-revisions":"1",
       "max-non-active-revisions":"2","retain-since-create-time":"disabled",

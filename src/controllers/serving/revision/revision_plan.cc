@@ -14,6 +14,8 @@ constexpr std::string_view kContainer = "ContainerHealthy";
 constexpr std::string_view kActive = "Active";
 constexpr std::string_view kComponent = "revision-controller";
 constexpr std::string_view kDeploying = "Deploying";
+/// After so long a container that is not ready is worth a word.
+constexpr Duration kPatience = std::chrono::seconds(10);
 
 void copy_scale(Subject& s, const Json& pa, std::string_view from, std::string_view to) {
   const auto value = json::opt_i64(pa, {"status", from});
@@ -78,18 +80,29 @@ bool timed_out(const Json& deployment) {
          progressing->reason == "ProgressDeadlineExceeded";
 }
 
-/// Looks at one pod when none of them is available.
-void detect_crash(Subject& s, const Json& deployment, const ServingConfig& config) {
+/// One pod of the revision, when none of them is available; else null.
+Json unavailable_pod(const Subject& s, const Json& deployment) {
   if (json::i64(deployment, {"spec", "replicas"}, 1) <= 0 ||
       json::i64(deployment, {"status", "availableReplicas"}) != 0) {
-    return;
+    return {};
   }
   const auto pods =
       s.world().labelled(res::pods(), s.key().ns, label::kRevisionUid, uid_of(s.dom()));
   const auto it =
       std::find_if(pods.begin(), pods.end(), [](const ObjectPtr& pod) { return !pod->deleting(); });
-  if (it == pods.end()) return;
-  const Json pod = (*it)->parse();
+  return it == pods.end() ? Json() : (*it)->parse();
+}
+
+const Json* user_container(const Subject& s, std::string_view name) {
+  for (const auto& container : json::array(s.dom(), {"spec", "containers"})) {
+    if (json::str(container, {"name"}, "user-container") == name) return &container;
+  }
+  return nullptr;
+}
+
+void detect_crash(Subject& s, const Json& pod, const Json& deployment,
+                  const ServingConfig& config) {
+  if (pod.is_null()) return;
   auto& c = s.conditions();
   if (const auto scheduled = find_condition(pod, "PodScheduled");
       scheduled && scheduled->is_false() && !config.deployment.always_schedulable) {
@@ -103,13 +116,55 @@ void detect_crash(Subject& s, const Json& deployment, const ServingConfig& confi
       if (message.empty() && code == 0) message = "container exited with no error";
       c.mark_false(kContainer, "ExitCode" + std::to_string(code),
                    "Container failed with: " + message);
-    } else if (const Json* wait = json::find(status, {"state", "waiting"});
-               wait != nullptr && timed_out(deployment)) {
-      c.mark_false(kResources, json::str(*wait, {"reason"}), json::str(*wait, {"message"}));
+    } else if (const Json* wait = json::find(status, {"state", "waiting"}); wait != nullptr) {
+      const auto reason = json::str(*wait, {"reason"}), message = json::str(*wait, {"message"});
+      // Upstream finds this when it resolves the tag, before there is a pod.
+      if (const Json* container = user_container(s, json::str(status, {"name"}));
+          container != nullptr && (reason == "ErrImagePull" || reason == "ImagePullBackOff")) {
+        c.mark_false(kContainer, "ContainerMissing",
+                     "Unable to fetch image \"" + std::string(json::str(*container, {"image"})) +
+                         "\": " + std::string(message));
+      }
+      if (timed_out(deployment)) c.mark_false(kResources, reason, message);
     } else {
       continue;
     }
     break;
+  }
+}
+
+/// Says why a revision is not ready yet: what its container waits for, or that it runs and does not
+/// answer. DIFFERS: upstream says "Deploying" until the progress deadline, ten minutes.
+void explain_waiting(Subject& s, const Json& pod) {
+  auto& c = s.conditions();
+  if (pod.is_null() || !c.is_unknown(kResources) || c.is_false(kContainer)) return;
+  for (const auto& status : json::array(pod, {"status", "containerStatuses"})) {
+    const std::string name(json::str(status, {"name"}));
+    const Json* container = user_container(s, name);
+    if (container == nullptr || json::boolean(status, {"ready"})) continue;
+    if (const Json* wait = json::find(status, {"state", "waiting"})) {
+      const auto reason = json::str(*wait, {"reason"});
+      if (reason == "ContainerCreating" || reason == "PodInitializing") continue;
+      c.mark_unknown(kResources, reason, json::str(*wait, {"message"}));
+      return;
+    }
+    const auto begun = parse_rfc3339(json::str(status, {"state", "running", "startedAt"}));
+    if (!begun) continue;
+    const Duration runs = s.world().wall_now() - *begun;
+    if (runs < kPatience) {
+      s.plan().again_in(kPatience - runs);
+      continue;
+    }
+    const auto port = json::i64(json::array(*container, {"ports"}).empty()
+                                    ? Json()
+                                    : json::array(*container, {"ports"}).front(),
+                                {"containerPort"}, 8080);
+    c.mark_unknown(kResources, "ContainersNotReady",
+                   "container \"" + name + "\" of pod " + std::string(name_of(pod)) +
+                       " runs, but its readiness probe has not succeeded yet: it must listen on "
+                       "port " +
+                       std::to_string(port) + " ($PORT) of every address, not only of localhost");
+    return;
   }
 }
 
@@ -177,6 +232,7 @@ void reconcile_revision(Subject& s, Context& context) {
 
   const std::string deployment = deployment_name(revision);
   const Key deployment_key = s.sibling(res::deployments(), deployment);
+  Json pod;
   const auto deployment_object = world.get(deployment_key);
   const Json deployment_dom = world.view(deployment_key);
   if (deployment_object == nullptr) {
@@ -193,7 +249,8 @@ void reconcile_revision(Subject& s, Context& context) {
     s.ensure_child(deployment_key, std::move(want));
     // At zero the Deployment has nothing to say about whether it could run.
     if (!c.is_false(kActive)) propagate_deployment(s, deployment_dom);
-    detect_crash(s, deployment_dom, config);
+    pod = unavailable_pod(s, deployment_dom);
+    detect_crash(s, pod, deployment_dom, config);
     if (json::i64(deployment_dom, {"status", "readyReplicas"}) > 0) c.mark_true(kContainer);
   }
   for (auto& [name, image] : make_images(revision)) {
@@ -209,6 +266,7 @@ void reconcile_revision(Subject& s, Context& context) {
   json::set(revision, {"status", "conditions"}, c.to_json());
   s.ensure_child(pa_key, make_pod_autoscaler(revision, deployment_dom));
   if (pa != nullptr) propagate_autoscaler(s, pa->parse());
+  explain_waiting(s, pod);
   if (!was_ready && c.is_true("Ready")) {
     s.event("Normal", "RevisionReady", "Revision becomes ready upon all resources being ready");
   }
