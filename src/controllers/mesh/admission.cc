@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "controllers/mesh/gateway_status.h"
 #include "kube/names.h"
 #include "mesh_model/visibility.h"
 
@@ -147,6 +148,12 @@ Admission admit_mesh_object(const World& world, const Key& key, const Json& obje
   Admission out;
   if (key.resource == res::gateways()) {
     admit_gateway(out, object);
+    if (!out.errors.empty()) return out;
+    auto view = mesh_model::decode_gateway(object);
+    view.ns = key.ns;
+    view.name = key.name;
+    if (before == nullptr) view.created = world.wall_now();  // the youngest
+    out.warnings = dropped_servers(world, view);
   } else if (key.resource == res::peerauthentications()) {
     if (const auto why = mesh_model::unsupported_peer_authentication(object); why) {
       out.errors.push_back(*why);

@@ -93,6 +93,29 @@ Verdict judge(const World& world, const mesh_model::GatewayView& gateway) {
 
 }  // namespace
 
+std::vector<std::string> dropped_servers(const World& world,
+                                         const mesh_model::GatewayView& gateway) {
+  std::vector<std::string> out;
+  const std::string mesh = mesh_of(world, gateway.ns);
+  if (mesh.empty()) return out;
+  auto gateways = gateways_of(world, mesh);
+  std::erase_if(gateways, [&](const mesh_model::GatewayView& g) {
+    return g.full_name() == gateway.full_name();
+  });
+  gateways.push_back(gateway);
+  const auto services = services_in(world, mesh);
+  for (const Json& pod : gateway_pods(world, mesh)) {
+    const auto merge = mesh_model::merge_gateways(mesh_model::decode_pod(pod), services, gateways);
+    for (const auto& dropped : merge.dropped) {
+      if (dropped.gateway == gateway.full_name() &&
+          std::find(out.begin(), out.end(), dropped.reason) == out.end()) {
+        out.push_back(dropped.reason);
+      }
+    }
+  }
+  return out;
+}
+
 Plan plan_gateway_status(const World& world, const Key& key, Instant) {
   Plan plan;
   const ObjectPtr found = world.get(key);

@@ -12,4 +12,9 @@ namespace knit::mesh {
 Plan plan_gateway_status(const World& world, const Key& key, Instant);
 reconcile::Planner gateway_status_planner();
 
+/// Why servers of the gateway would be left out beside those that are there already; each reason
+/// once, whatever the number of pods. The gateway itself need not be in the world yet.
+std::vector<std::string> dropped_servers(const World& world,
+                                         const mesh_model::GatewayView& gateway);
+
 }  // namespace knit::mesh

@@ -1,4 +1,5 @@
 // The seed's mesh files, applied to a simulated world: what proxies get. (spec mesh.md 1.1-1.3)
+#include "controllers/mesh/admission.h"
 #include "controllers/mesh/gateway_status.h"
 #include "controllers/mesh/identity.h"
 #include "controllers/mesh/test_world.h"
@@ -191,6 +192,18 @@ TEST_F(Seed, ALaterGatewayOn443IsDroppedWithItsReason) {  // rule GW-01
   EXPECT_EQ(gateway_condition(), "True Programmed");
   EXPECT_EQ(world.config<pc::Gateway>(pc::Type::Gateway, gateway_uid + ":8443")->servers.size(),
             1u);
+  // Whoever applies one is told at once.
+  const Json another = *json::parse(R"({"apiVersion":"networking.istio.io/v1","kind":"Gateway",
+    "metadata":{"name":"another","namespace":"default"},"spec":{"selector":
+    {"istio":"ingressgateway"},"servers":[{"port":{"number":443,"name":"https","protocol":"HTTPS"},
+    "hosts":["*"],"tls":{"mode":"SIMPLE","credentialName":"wildcard-certs"}}]}})");
+  const auto admitted = admit_mesh_object(
+      *world.backend.snapshot(), key_of(res::gateways(), "default", "another"), another, nullptr);
+  EXPECT_TRUE(admitted.errors.empty());
+  ASSERT_EQ(admitted.warnings.size(), 1u);
+  EXPECT_EQ(admitted.warnings[0],
+            "server 0 of Gateway default/another on port 443 (8443 on the pod) is left out: host * "
+            "is claimed by the older Gateway knative-serving/knative-ingress-gateway");
 }
 
 TEST_F(Seed, WithoutTheLabelTheLocalGatewayMayTake80) {  // rule GW-09
