@@ -68,7 +68,12 @@ Result<void> purge(const Settings& s) {
   std::istringstream users(read_file(s.data + kUsersFile).value_or(""));
   for (std::string name; std::getline(users, name);) {
     if (name.compare(0, 5, "knit-") != 0) continue;
-    if (auto r = run_program({"userdel", name}); !r) {
+    auto r = run_program({"userdel", name});
+    if (!r && r.error().message().find("currently used by process") != std::string::npos) {
+      std::printf("  kept the system user %s: another process runs as it\n", name.c_str());
+      continue;
+    }
+    if (!r) {
       return std::move(r).error().within("remove the user " + name);
     }
     std::printf("  removed the system user %s\n", name.c_str());

@@ -50,6 +50,20 @@ std::int64_t clock_ns(clockid_t id) {
   return t.tv_sec * 1'000'000'000 + t.tv_nsec;
 }
 
+/// Binds an abstract address, which ends with its descriptor; none when somebody has it.
+Result<Fd> claim(const std::string& name) {
+  Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return errno_error("socket", errno);
+  sockaddr_un at{.sun_family = AF_UNIX, .sun_path = {}};
+  std::memcpy(at.sun_path + 1, name.data(), std::min(name.size(), sizeof at.sun_path - 1));
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&at), size) != 0) {
+    if (errno == EADDRINUSE) return Fd();
+    return errno_error("claim " + name, errno);
+  }
+  return fd;
+}
+
 std::vector<std::string> split(std::string_view text, char at) {
   std::vector<std::string> out;
   while (true) {
@@ -116,20 +130,32 @@ Result<User> ensure_user(const std::string& name) {
 }
 
 Result<Fd> claim_pod_range(const std::string& cidr) {
-  Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd) return errno_error("socket", errno);
-  sockaddr_un at{.sun_family = AF_UNIX, .sun_path = {}};
-  const std::string name = "knit-pods-" + cidr;
-  std::memcpy(at.sun_path + 1, name.data(), std::min(name.size(), sizeof at.sun_path - 1));
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&at), size) != 0) {
-    if (errno != EADDRINUSE) return errno_error("claim the pod range", errno);
-    return Error(Code::AlreadyExists,
-                 "pod range " + cidr +
-                     " is in use by another running Knit "
-                     "on this host: stop it (knit down), or give another --pod-cidr");
+  KNIT_TRY(Fd fd, claim("knit-pods-" + cidr));
+  if (fd) return fd;
+  return Error(Code::AlreadyExists,
+               "pod range " + cidr +
+                   " is in use by another running Knit "
+                   "on this host: stop it (knit down), or give another --pod-cidr");
+}
+
+Result<Fd> claim_network() {
+  KNIT_TRY(Fd fd, claim("knit-network"));
+  if (fd) return fd;
+  std::string who;
+  constexpr std::string_view kControl = "/control.sock";
+  for (const std::string& line : split(read_file("/proc/net/unix").value_or(""), '\n')) {
+    const auto slash = line.find(" /");
+    if (slash == std::string::npos || !line.ends_with(kControl)) continue;
+    const std::string run = line.substr(slash + 1, line.size() - slash - 1 - kControl.size());
+    const auto data = read_file(run + "/owner");
+    if (data) who = " (data directory " + *data + ", run directory " + run + ")";
+    if (data) break;
   }
-  return fd;
+  return Error(
+      Code::AlreadyExists,
+      "another Knit runs on this host" + who +
+          ": stop it with `knit down`, or start this one in a network namespace of its own "
+          "(`unshare --net --mount`)");
 }
 
 Result<std::optional<std::string>> foreign_route(const std::vector<std::string>& ranges) {

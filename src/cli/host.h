@@ -33,6 +33,9 @@ Result<User> ensure_user(const std::string& name);
 /// The descriptor that marks the pod range as used in this network namespace: an abstract socket,
 /// gone with the last process that holds it. Errors: AlreadyExists.
 Result<Fd> claim_pod_range(const std::string& cidr);
+/// The same for the network namespace itself: rule, routing table and capture program exist once.
+/// Errors: AlreadyExists, naming the data and run directory of the Knit that is there.
+Result<Fd> claim_network();
 /// Routes of others that are as specific as `ranges` or more: "10.128.0.0/24 (dev docker0)".
 Result<std::optional<std::string>> foreign_route(const std::vector<std::string>& ranges);
 /// The first IPv4 address of the host that is not loopback, else 127.0.0.1.

@@ -83,8 +83,11 @@ Result<Fd> lock_data(const Settings& s) {
   return lock;
 }
 
+struct Claims {
+  Fd pods, network;
+};
 /// Refuses by name what another Knit (or a former one) holds.
-Result<Fd> claim(const Settings& s) {
+Result<Claims> claim(const Settings& s) {
   const Fd lock(::open((s.run + "/lock").c_str(), O_RDWR | O_CLOEXEC));
   if (lock && !lock_soon(lock.get())) {
     const auto owner = read_file(s.run + "/owner");
@@ -92,14 +95,16 @@ Result<Fd> claim(const Settings& s) {
                                           owner.value_or("(unknown)") + " (run directory " + s.run +
                                           "): see `knit status`, stop it with `knit down`");
   }
-  KNIT_TRY(Fd guard, claim_pod_range(s.pod_cidr));
+  Claims out;
+  KNIT_TRY(out.pods, claim_pod_range(s.pod_cidr));
+  KNIT_TRY(out.network, claim_network());
   KNIT_TRY(const auto route,
            foreign_route({s.pod_cidr, s.service_cidr, s.pod_cidr6, s.service_cidr6}));
   if (route) {
     return Error(Code::AlreadyExists,
                  "address range " + *route + ": choose another with --pod-cidr or --service-cidr");
   }
-  return guard;
+  return out;
 }
 
 Result<std::string> make_users(Settings& s) {
@@ -190,7 +195,7 @@ struct Supervisor {
   Fd progress;
 };
 Result<Supervisor> start_supervisor(const ipc::LaunchPlan& plan, const Settings& s,
-                                    const std::string& path, Fd guard, Fd data_lock) {
+                                    const std::string& path, Claims claims, Fd data_lock) {
   KNIT_TRY(const Fd memfd, ipc::sealed_memfd("knit-plan", codec::encode(plan)));
   KNIT_TRY(auto ends, ipc::Link::pair());
   const int flags = fcntl(ends.first.get(), F_GETFL);
@@ -205,13 +210,15 @@ Result<Supervisor> start_supervisor(const ipc::LaunchPlan& plan, const Settings&
   const pid_t pid = fork();
   if (pid < 0) return errno_error("fork", errno);
   if (pid == 0) {
-    int high[5];
-    const int from[] = {memfd.get(), ends.second.get(), guard.get(), data_lock.get(), log_fd.get()};
-    for (int i = 0; i < 5; ++i) high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 20);
+    int high[6];
+    const int from[] = {memfd.get(),     ends.second.get(), claims.pods.get(),
+                        data_lock.get(), log_fd.get(),      claims.network.get()};
+    for (int i = 0; i < 6; ++i) high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 20);
     dup2(high[0], ipc::kPlanFd);
     dup2(high[1], ipc::kProgressFd);
     dup2(high[2], ipc::kGuardFd);
     dup2(high[3], ipc::kDataLockFd);
+    dup2(high[5], ipc::kNetworkFd);
     if (plan.foreground) {
       setpgid(0, 0);  // Ctrl-C is for the command, which then asks for an ordered stop
     } else {
@@ -365,7 +372,7 @@ Result<int> up(const Invocation& in) {
   Steps steps;
   std::printf("Knit %s\n", KNIT_BUILD);
   KNIT_TRY(const std::string engine, check_machine());
-  KNIT_TRY(Fd guard, claim(s));
+  KNIT_TRY(Claims claims, claim(s));
   steps.done("checks: root, " + engine + ", cgroup2, namespaces, address ranges");
   KNIT_TRY_VOID(make_dirs(s));
   KNIT_TRY(Fd data_lock, lock_data(s));
@@ -387,7 +394,7 @@ Result<int> up(const Invocation& in) {
     return Error(Code::NotFound, path + " is missing: it belongs beside " + in.executable);
   }
   KNIT_TRY(const Supervisor u, start_supervisor(launch_plan(s, in.executable, foreground), s, path,
-                                                std::move(guard), std::move(data_lock)));
+                                                std::move(claims), std::move(data_lock)));
   steps.done("supervisor started (pid " + std::to_string(u.pid) + ")");
   if (auto ready = watch_start(u, steps); !ready) {
     kill(u.pid, SIGTERM);

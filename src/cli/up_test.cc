@@ -89,7 +89,8 @@ TEST_F(UpTest, StartsShowsStopsAndPurges) {
   EXPECT_TRUE(has(out, "second=1"));
   EXPECT_TRUE(has(out, "pod range 10.128.0.0/20 is in use by another running Knit"));
   EXPECT_TRUE(has(out, "range=1"));
-  EXPECT_TRUE(has(out, "data directory " + dir + "/data is in use by a running Knit"));
+  EXPECT_TRUE(has(out, "another Knit runs on this host (data directory " + dir +
+                           "/data, run directory " + dir + "/run): stop it with `knit down`"));
   EXPECT_TRUE(has(out, "data=1"));
   EXPECT_TRUE(has(out, "down=0"));
   EXPECT_TRUE(has(out, "10.128.0.0/20\n"));

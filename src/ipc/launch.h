@@ -16,6 +16,7 @@ inline constexpr int kProgressFd = 4;  // in the supervisor: a control connectio
 inline constexpr int kGuardFd = 5;     // in the supervisor: held open, the claim on the pod range
 inline constexpr int kDataLockFd =
     6;  // in the supervisor: held open, the lock of the data directory
+inline constexpr int kNetworkFd = 7;  // in the supervisor: held open, the claim on the namespace
 
 struct ProcessSpec {
   Process process = Process::None;

@@ -23,8 +23,10 @@ int main(int, char** argv) {
     return 64;
   }
   close(ipc::kPlanFd);
-  // Held open: one Knit a pod range and a data directory.
-  for (const int fd : {ipc::kGuardFd, ipc::kDataLockFd}) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  // Held open: one Knit a pod range, a data directory and a network namespace.
+  for (const int fd : {ipc::kGuardFd, ipc::kDataLockFd, ipc::kNetworkFd}) {
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
   prctl(PR_SET_NAME, "knit-supervisor");
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
