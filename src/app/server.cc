@@ -133,7 +133,6 @@ class Server {
     started_ = true;
     bind("router-https", settings_.router_https_port);
     bind("router-http", settings_.router_http_port);
-    bootstrap_->ready("API at " + io::to_string(io::Endpoint{settings_.api_address, settings_.api_port}));
   }
 
   void bind(const std::string& purpose, std::uint16_t port) {
@@ -147,13 +146,22 @@ class Server {
   void on_bound(const ipc::Bound& bound) {
     if (bound.port != 0) {
       KNIT_LOG(Info, "router listens", KV("purpose", bound.purpose), KV("port", bound.port));
-      return;
+      return decided(bound.purpose);
     }
     const bool https = bound.purpose == "router-https";
     const std::uint16_t fallback =
         https ? settings_.router_https_fallback : settings_.router_http_fallback;
     KNIT_LOG(Warn, "router port is taken", KV("purpose", bound.purpose), KV("error", bound.error));
-    if (fallback != 0 && fell_back_.insert(bound.purpose).second) bind(bound.purpose, fallback);
+    if (fallback != 0 && fell_back_.insert(bound.purpose).second) {
+      return bind(bound.purpose, fallback);
+    }
+    decided(bound.purpose);
+  }
+
+  /// Ready once it is known which ports the router has: the first screen shows them.
+  void decided(const std::string& purpose) {
+    if (undecided_.erase(purpose) == 0 || !undecided_.empty()) return;
+    bootstrap_->ready("API at " + io::to_string(io::Endpoint{settings_.api_address, settings_.api_port}));
   }
 
   mesh::MeshSettings mesh_settings(const std::string& router_ip, const pki::Credential& router) {
@@ -250,6 +258,7 @@ class Server {
   std::unique_ptr<apiserver::ApiServer> api_;
   std::unique_ptr<ipc::Bootstrap> bootstrap_;
   std::set<std::string> fell_back_;
+  std::set<std::string> undecided_{"router-https", "router-http"};
   bool started_ = false;
 };
 
