@@ -23,6 +23,31 @@ TEST(SimLoop, RunsTimersInOrderAndTasksOnTime) {
   EXPECT_EQ(woken, 1);
 }
 
+TEST(SimLoop, OneStepAtATimeAndStepsOfTheClock) {
+  SimLoop loop;
+  std::string seen;
+  loop.post([&] {
+    seen += "a";
+    loop.post([&] { seen += "c"; });
+  });
+  loop.post([&] { seen += "b"; });
+  const auto timer = loop.after(std::chrono::seconds(1), [&] { seen += "d"; });
+  EXPECT_TRUE(loop.run_one());
+  EXPECT_EQ(seen, "a");
+  EXPECT_TRUE(loop.run_one());
+  EXPECT_TRUE(loop.run_one());
+  EXPECT_EQ(seen, "abc");
+  EXPECT_FALSE(loop.run_one()) << "the timer is not due";
+  const auto wall = loop.wall_now();
+  loop.step_wall(std::chrono::hours(-2));
+  EXPECT_EQ(loop.wall_now(), wall - std::chrono::hours(2));
+  loop.settle();
+  EXPECT_EQ(seen, "abc");
+  loop.advance(std::chrono::seconds(1));
+  EXPECT_EQ(seen, "abcd");
+  EXPECT_EQ(loop.wall_now(), wall - std::chrono::hours(2) + std::chrono::seconds(1));
+}
+
 TEST(SimLoop, DestroyingAScopeCancelsTheTask) {
   SimLoop loop;
   int woken = 0;
@@ -53,9 +78,8 @@ Task<void> ask(Loop& loop, Endpoint to, std::string* answer, RealLoop* stop) {
 
 TEST(RealLoop, EchoOverTcpAndBlockingWork) {
   auto loop = RealLoop::create().value();
-  auto listener = Listener::tcp(*loop, {"127.0.0.1", 0}, [&](std::unique_ptr<Stream> s) {
-    loop->spawn(echo(std::move(s)));
-  });
+  auto listener = Listener::tcp(
+      *loop, {"127.0.0.1", 0}, [&](std::unique_ptr<Stream> s) { loop->spawn(echo(std::move(s))); });
   ASSERT_TRUE(listener);
   std::string answer;
   loop->spawn(ask(*loop, (*listener)->local(), &answer, loop.get()));

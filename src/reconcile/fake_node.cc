@@ -135,13 +135,14 @@ struct FakeNode::State : std::enable_shared_from_this<FakeNode::State> {
       if (waiting && !role) {
         s["state"] = JsonObject{{"waiting", JsonObject{{"reason", mine.reason}}}};
         if (mine.restarts > 0) {
-          s["lastState"] = JsonObject{{"terminated", JsonObject{{"exitCode", 1},
-                                                                {"reason", "Error"}}}};
+          s["lastState"] =
+              JsonObject{{"terminated", JsonObject{{"exitCode", 1}, {"reason", "Error"}}}};
         }
       } else if (ended) {
-        s["state"] = JsonObject{
-            {"terminated", JsonObject{{"exitCode", mine.reason == "Failed" ? 1 : 0},
-                                      {"reason", mine.reason == "Failed" ? "Error" : "Completed"}}}};
+        s["state"] =
+            JsonObject{{"terminated",
+                        JsonObject{{"exitCode", mine.reason == "Failed" ? 1 : 0},
+                                   {"reason", mine.reason == "Failed" ? "Error" : "Completed"}}}};
       } else {
         s["state"] = JsonObject{{"running", JsonObject{{"startedAt", rfc3339(mine.started)}}}};
       }
@@ -189,8 +190,8 @@ struct FakeNode::State : std::enable_shared_from_this<FakeNode::State> {
           turn(uid, Pod::Stage::Running, true);
         } else {
           turn(uid, Pod::Stage::Running, false);
-          pods.at(uid).timer = after(
-              fate.ready, [uid](State& self) { self.turn(uid, Pod::Stage::Running, true); });
+          pods.at(uid).timer =
+              after(fate.ready, [uid](State& self) { self.turn(uid, Pod::Stage::Running, true); });
         }
         return;
       case PodFate::Kind::NeverReady:
@@ -257,10 +258,9 @@ struct FakeNode::State : std::enable_shared_from_this<FakeNode::State> {
       Pod& pod = self.pods.at(uid);
       if (self.settings.busy && self.settings.busy(uid) && self.loop.now() < pod.stop_by) {
         pod.timer.cancel();
-        self.retries.push_back(
-            self.after(std::chrono::milliseconds(100), [uid](State& again) {
-              if (again.pods.contains(uid)) again.stop(uid);
-            }));
+        self.retries.push_back(self.after(std::chrono::milliseconds(100), [uid](State& again) {
+          if (again.pods.contains(uid)) again.stop(uid);
+        }));
         return;
       }
       if (self.settings.ended) self.settings.ended(uid);
@@ -370,6 +370,12 @@ void FakeNode::crash_container(const Key& key) {
     state_->exit(uid);
     return;
   }
+}
+
+std::set<std::string> FakeNode::containers() const {
+  std::set<std::string> out;
+  for (const auto& [uid, pod] : state_->pods) out.insert(uid);
+  return out;
 }
 
 void FakeNode::disconnect() {

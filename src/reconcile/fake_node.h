@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "io/loop.h"
@@ -50,6 +51,9 @@ class FakeNode {
   void crash_container(const Key& pod);
   /// Stops renewing the lease and acting, as a crashed node does.
   void crash() { kill(); }
+
+  /// Uids of pods whose containers the machine has.
+  std::set<std::string> containers() const;
 
   /// The API server is away; pods run on, their news are told when it is back.
   void disconnect();

@@ -1,6 +1,9 @@
 #include "store/store.h"
 
+#include <stdlib.h>
+
 #include <condition_variable>
+#include <filesystem>
 #include <mutex>
 #include <thread>
 
@@ -202,6 +205,49 @@ TEST(Store, IndexesFollowLabelsOwnersAndUids) {
   EXPECT_EQ(names(s.labelled(cm, {}, "tier", "1")), "");
   EXPECT_EQ(names(s.owned(cm, {}, "U")), "");
   EXPECT_EQ(s.by_uid("uid-b"), nullptr);
+}
+
+TEST(Store, ASimulatedDiskTakesItsTimeAndRefusesWholeGroups) {
+  std::vector<std::function<void()>> turns;
+  bool full = true;
+  Options options;
+  char name[] = "/tmp/knit-store-XXXXXX";
+  ASSERT_NE(::mkdtemp(name), nullptr);
+  options.path = std::string(name) + "/knit.db";
+  options.writer_thread = false;
+  options.writer = [&](std::function<void()> turn) { turns.push_back(std::move(turn)); };
+  options.before_write = [&]() -> Result<void> {
+    if (full) return Error(Code::ResourceExhausted, "database or disk is full");
+    return {};
+  };
+  auto opened = Store::open(options);
+  ASSERT_TRUE(opened);
+  auto store = std::move(opened).value();
+  std::vector<std::string> results;
+  const auto put_later = [&](const char* key) {
+    store->commit({put(config_key(key), "1", 0)}, at_once(), [&results, key](CommitResult r) {
+      results.push_back(std::string(key) + (r.ok() ? " ok" : " " + r.failure->error.message()));
+    });
+  };
+  put_later("a");
+  put_later("b");
+  ASSERT_EQ(turns.size(), 1U) << "one turn writes all that waits";
+  EXPECT_NE(store->head().get(config_key("a")), nullptr);
+  EXPECT_EQ(store->snapshot().get(config_key("a")), nullptr) << "not durable, not to be seen";
+  EXPECT_TRUE(results.empty());
+  turns[0]();
+  EXPECT_EQ(results,
+            (std::vector<std::string>{"a database or disk is full", "b database or disk is full"}));
+  EXPECT_EQ(store->head().get(config_key("a")), nullptr);
+  full = false;
+  put_later("c");
+  turns[1]();
+  EXPECT_EQ(results.back(), "c ok");
+  put_later("d");
+  store.reset();  // hands in what it was given
+  EXPECT_EQ(results.back(), "d ok");
+  turns[2]();  // too late: nothing happens
+  std::filesystem::remove_all(name);
 }
 
 TEST(Store, WriterThreadGroupsCommitsAndKeepsTheirOrder) {
