@@ -41,13 +41,15 @@ ScaleResult scale_to_zero(const ScaleInput& in) {
   }
   if (in.target_burst_capacity != -1 && !in.activator_confirmed) return {0, false, {}, true};
   const Duration retention = in.unreachable ? Duration::zero() : in.pod_retention;
-  if (in.in_activity >= std::max(in.grace_period, retention)) return {0, true, {}, false};
+  const Duration inactive_for = std::max(in.grace_period, retention);
+  if (in.in_activity >= inactive_for) return {0, true, {}, false};
   if (retention > Duration::zero() && in.in_activity < retention) {
     return {0, false, retention - in.in_activity, false};
   }
   const Duration left = in.grace_period - in.proxy_for;
   if (left <= Duration::zero()) return {0, true, {}, false};
-  return {0, false, left, false};
+  // DIFFERS: upstream asks again after `left` alone, and misses what `in_activity` allows before.
+  return {0, false, std::min(left, inactive_for - in.in_activity), false};
 }
 
 }  // namespace

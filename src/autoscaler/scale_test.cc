@@ -82,6 +82,13 @@ TEST(Scale, DecideTable) {
       {"part of the grace",
        with(gone, [](ScaleInput& i) { i.proxy_for = 12s; }),
        {0, false, Duration(18s), false}},
+      {"asks again when it has been inactive for the grace, if that is sooner",
+       with(gone,
+            [](ScaleInput& i) {
+              i.proxy_for = 2s;
+              i.in_activity = 25s;
+            }),
+       {0, false, Duration(5s), false}},
       {"in the path for long",
        with(gone, [](ScaleInput& i) { i.proxy_for = 90s; }),
        {0, true, {}, false}},
