@@ -285,7 +285,10 @@ struct FakeNode::State : std::enable_shared_from_this<FakeNode::State> {
            std::move(lease),
            {},
            -1});
-    renew = after(settings.lease_every, [](State& self) { self.renew_lease(); });
+    renew = after(settings.lease_every, [](State& self) {
+      if (self.online()) self.enroll();
+      self.renew_lease();
+    });
   }
 
   /// Registers, lists, and hears from then on.

@@ -80,6 +80,13 @@ TEST_F(CoreTest, TheKubernetesServiceIsThere) {
       "127.0.0.1");
   EXPECT_EQ(world.backend.list(res::endpointslices(), "default").size(), 1U);
   expect_quiet();
+  for (const auto resource : {res::services(), res::endpoints(), res::endpointslices()}) {
+    SCOPED_TRACE(resource.name());
+    ASSERT_TRUE(world.backend.remove({resource, "default", "kubernetes"}));
+    world.run(seconds(1));
+    EXPECT_NE(world.backend.get({resource, "default", "kubernetes"}), nullptr);
+    expect_quiet();
+  }
 }
 
 TEST_F(CoreTest, ServicesGetAddressesAndEndpoints) {
@@ -264,6 +271,28 @@ TEST_F(CoreTest, ASilentNodeIsUnknown) {
   const Json ready = condition(world.view(node), "Ready");
   EXPECT_EQ(json::str(ready, {"status"}), "Unknown");
   EXPECT_EQ(json::str(ready, {"reason"}), "NodeStatusUnknown");
+}
+
+TEST_F(CoreTest, NeitherAStepOfTheClockNorAStopOfTheControllersMakesANodeSilent) {
+  world.run(seconds(15));
+  const Key node{res::nodes(), "", "knit"};
+  world.loop.step_wall(minutes(90));
+  world.run(seconds(60));
+  EXPECT_EQ(condition_status(world.view(node), "Ready"), "True");
+  world.loop.step_wall(-minutes(180));
+  world.run(seconds(60));
+  EXPECT_EQ(condition_status(world.view(node), "Ready"), "True");
+  // A driver that starts long after the lease was renewed gives the node its time, then judges.
+  world.node.crash();
+  world.run(seconds(30));
+  reconcile::Driver late(world.loop, world.backend);
+  register_core(late, world.settings);
+  for (const auto& event : world.backend.list(res::events())) {
+    ASSERT_TRUE(world.backend.remove(event->key()));
+  }
+  EXPECT_EQ(late.pending_plans(), std::vector<std::string>());
+  world.run(seconds(21));
+  EXPECT_EQ(condition_status(world.view(node), "Ready"), "Unknown");
 }
 
 TEST_F(CoreTest, PodsOfALostNodeGo) {

@@ -92,13 +92,27 @@ Planner node_lifecycle_planner(const CoreSettings& settings) {
   Planner p;
   p.name = "node-lifecycle";
   p.owns = res::nodes();
-  p.plan = [timeout = settings.lease_timeout](const World& world, const Key& key, Instant) {
+  // A lease is old when it has not changed for so long while we looked: neither a stop of this
+  // program nor a step of the clock makes a node silent.
+  // Source: kubernetes pkg/controller/nodelifecycle tryUpdateNodeHealth (probeTimestamp)
+  struct Seen {
+    std::string renewed;
+    Instant at;
+  };
+  p.plan = [timeout = settings.lease_timeout, seen = std::make_shared<std::map<Key, Seen>>()](
+               const World& world, const Key& key, Instant now) {
     Plan plan;
     const Json node = world.view(key);
-    if (node.is_null() || deleting(node)) return plan;
+    if (node.is_null() || deleting(node)) {
+      seen->erase(key);
+      return plan;
+    }
     const Json lease = world.view({res::leases(), "kube-node-lease", key.name});
-    const WallTime renewed = std::max(time_at(lease, {"spec", "renewTime"}), created_at(node));
-    const Duration left = renewed + timeout - world.wall_now();
+    const std::string renewed = std::string(json::str(node, {"metadata", "uid"})) + ' ' +
+                                std::string(json::str(lease, {"spec", "renewTime"}));
+    Seen& mine = (*seen)[key];
+    if (mine.renewed != renewed) mine = {renewed, now};
+    const Duration left = mine.at + timeout - now;
     if (left > Duration::zero()) {
       plan.again_in(left);
       return plan;

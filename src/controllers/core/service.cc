@@ -30,13 +30,14 @@ Planner kubernetes_service_planner(const CoreSettings& settings) {
   p.name = "kubernetes-service";
   p.owns = res::services();
   p.always = {service};
+  const auto ours = [service](const World&, const ObjectPtr& before, const ObjectPtr& after) {
+    const auto& key = after ? after->key() : before->key();
+    return key.ns == service.ns && key.name == service.name ? std::vector<Key>{service}
+                                                            : std::vector<Key>{};
+  };
   p.triggers = {
-      {res::endpoints(),
-       [service](const World&, const ObjectPtr& before, const ObjectPtr& after) {
-         const auto& key = after ? after->key() : before->key();
-         return key.ns == "default" && key.name == "kubernetes" ? std::vector<Key>{service}
-                                                                : std::vector<Key>{};
-       }},
+      {res::endpoints(), ours},
+      {res::endpointslices(), ours},
       {res::namespaces(), [service](const World&, const ObjectPtr& before, const ObjectPtr& after) {
          const auto& key = after ? after->key() : before->key();
          return key.name == "default" ? std::vector<Key>{service} : std::vector<Key>{};
