@@ -4,7 +4,7 @@
 
 #include "app/processes.h"
 #include "base/log.h"
-#include "controllers/core/service_admission.h"
+#include "controllers/core/services/service_admission.h"
 #include "kube/client.h"
 #include "node/agent.h"
 
@@ -49,8 +49,7 @@ int run_node(ProcessContext context) {
   std::unique_ptr<ipc::Bootstrap> bootstrap;
   auto* const bootstrap_slot = &bootstrap;
   kube::Client client(loop, [&loop, bootstrap_slot] {
-    auto* server =
-        *bootstrap_slot ? (*bootstrap_slot)->peer(ipc::Process::Server) : nullptr;
+    auto* server = *bootstrap_slot ? (*bootstrap_slot)->peer(ipc::Process::Server) : nullptr;
     return open_api(&loop, server);
   });
   const auto api = node::kube_api(loop, client);

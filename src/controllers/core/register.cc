@@ -1,14 +1,14 @@
 #include "controllers/core/register.h"
 
 #include "controllers/core/collector.h"
-#include "controllers/core/deployment.h"
-#include "controllers/core/endpoints.h"
 #include "controllers/core/housekeeping.h"
 #include "controllers/core/namespaces.h"
-#include "controllers/core/reinjection.h"
-#include "controllers/core/replicaset.h"
-#include "controllers/core/scheduler.h"
-#include "controllers/core/service.h"
+#include "controllers/core/services/endpoints.h"
+#include "controllers/core/services/service.h"
+#include "controllers/core/workloads/deployment.h"
+#include "controllers/core/workloads/reinjection.h"
+#include "controllers/core/workloads/replicaset.h"
+#include "controllers/core/workloads/scheduler.h"
 
 namespace knit::controllers::core {
 

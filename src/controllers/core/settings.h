@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "controllers/core/pod_admission.h"
-#include "controllers/core/service_admission.h"
+#include "controllers/core/services/service_admission.h"
+#include "controllers/core/workloads/pod_admission.h"
 
 namespace knit::controllers::core {
 

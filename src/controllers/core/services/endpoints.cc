@@ -1,4 +1,4 @@
-#include "controllers/core/endpoints.h"
+#include "controllers/core/services/endpoints.h"
 
 #include <algorithm>
 #include <map>

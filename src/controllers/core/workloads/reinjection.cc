@@ -1,6 +1,6 @@
-#include "controllers/core/reinjection.h"
+#include "controllers/core/workloads/reinjection.h"
 
-#include "controllers/core/pod_admission.h"
+#include "controllers/core/workloads/pod_admission.h"
 
 namespace knit::controllers::core {
 namespace {
@@ -28,8 +28,8 @@ reconcile::Plan plan_reinjection(const World& world, const Key& key, Instant) {
   if (wanted.inject == injected) return plan;
   if (!injected && has_container(pod, "istio-proxy")) return plan;  // brings its own
   plan.remove(object);
-  plan.event(key, "Normal", "Reinjected",
-             "The pod is replaced: " + wanted.reason, "sidecar-injector");
+  plan.event(key, "Normal", "Reinjected", "The pod is replaced: " + wanted.reason,
+             "sidecar-injector");
   return plan;
 }
 
@@ -51,7 +51,8 @@ reconcile::Planner reinjection_planner() {
              : std::pair(std::string(), true);
   };
   planner.triggers.push_back(
-      {res::namespaces(), [membership](const World& world, const ObjectPtr& before, const ObjectPtr& after) {
+      {res::namespaces(),
+       [membership](const World& world, const ObjectPtr& before, const ObjectPtr& after) {
          if (membership(before) == membership(after)) return std::vector<Key>();
          return pods_of(world, (after ? after : before)->key().name);
        }});
@@ -60,7 +61,8 @@ reconcile::Planner reinjection_planner() {
          if (before && after) return std::vector<Key>();  // it is there, and was
          std::vector<Key> keys;
          const std::string mesh = (after ? after : before)->key().ns;
-         for (const auto& ns : world.labelled(res::namespaces(), {}, "maistra.io/member-of", mesh)) {
+         for (const auto& ns :
+              world.labelled(res::namespaces(), {}, "maistra.io/member-of", mesh)) {
            for (auto& key : pods_of(world, ns->key().name)) keys.push_back(std::move(key));
          }
          return keys;

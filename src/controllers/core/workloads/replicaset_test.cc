@@ -1,4 +1,4 @@
-#include "controllers/core/replicaset.h"
+#include "controllers/core/workloads/replicaset.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "controllers/core/deployment.h"
+#include "controllers/core/workloads/deployment.h"
 
 #include <algorithm>
 #include <cmath>

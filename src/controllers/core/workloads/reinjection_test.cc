@@ -1,5 +1,4 @@
-#include "controllers/core/reinjection.h"
-
+#include "controllers/core/workloads/reinjection.h"
 
 namespace knit::controllers::core {
 namespace {
@@ -48,22 +47,31 @@ TEST(Reinjection, ReplacesOnlyPodsThatAReplicaSetCanReplace) {
   for (const auto& row : rows) {
     SCOPED_TRACE(row.name);
     Fixed world;
-    Json ns = json::parse(R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}})").value();
+    Json ns =
+        json::parse(R"({"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}})").value();
     if (row.member) json::set(ns, {"metadata", "labels", "maistra.io/member-of"}, "istio-system");
     world.put(Key{res::namespaces(), "", "shop"}, ns);
     world.put(Key{res::smcps(), "istio-system", "basic"},
-                        json::parse(R"({"apiVersion":"maistra.io/v2","kind":"ServiceMeshControlPlane",
-                                        "metadata":{"name":"basic","namespace":"istio-system"},"spec":{}})").value());
-    Json pod = json::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"shop"},
-                               "spec":{"containers":[{"name":"c","image":"x"}]}})").value();
+              json::parse(R"({"apiVersion":"maistra.io/v2","kind":"ServiceMeshControlPlane",
+                                        "metadata":{"name":"basic","namespace":"istio-system"},"spec":{}})")
+                  .value());
+    Json pod =
+        json::parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"shop"},
+                               "spec":{"containers":[{"name":"c","image":"x"}]}})")
+            .value();
     json::set(pod, {"metadata", "annotations", "sidecar.istio.io/inject"}, row.inject);
     if (row.injected) json::set(pod, {"metadata", "annotations", "sidecar.istio.io/status"}, "{}");
     if (row.owned) {
-      json::set(pod, {"metadata", "ownerReferences"},
-                json::parse(R"([{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"r","uid":"u","controller":true}])").value());
+      json::set(
+          pod, {"metadata", "ownerReferences"},
+          json::parse(
+              R"([{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"r","uid":"u","controller":true}])")
+              .value());
     }
     if (row.own_proxy) {
-      json::find(pod, {"spec", "containers"})->as_array().push_back({{"name", "istio-proxy"}, {"image", "x"}});
+      json::find(pod, {"spec", "containers"})
+          ->as_array()
+          .push_back({{"name", "istio-proxy"}, {"image", "x"}});
     }
     const Key key{res::pods(), "shop", "p"};
     world.put(key, pod);

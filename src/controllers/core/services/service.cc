@@ -1,4 +1,4 @@
-#include "controllers/core/service.h"
+#include "controllers/core/services/service.h"
 
 namespace knit::controllers::core {
 using reconcile::Planner;

@@ -1,4 +1,4 @@
-#include "controllers/core/pod_admission.h"
+#include "controllers/core/workloads/pod_admission.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "controllers/core/scheduler.h"
+#include "controllers/core/workloads/scheduler.h"
 
 #include <algorithm>
 #include <map>

@@ -1,4 +1,4 @@
-#include "controllers/core/service_admission.h"
+#include "controllers/core/services/service_admission.h"
 
 #include <algorithm>
 
