@@ -1,11 +1,11 @@
 // The `knit` executable.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "app/commands.h"
 
-
-
 int main(int argc, char** argv) {
+  umask(022);  // whatever root's own is: files state their modes, directories are entered by others
   std::map<std::string, std::string> environment;
   for (char** e = environ; *e != nullptr; ++e) {
     const std::string entry = *e;

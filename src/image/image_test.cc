@@ -85,11 +85,12 @@ std::string read_file(const std::string& path) {
 }
 
 Result<std::string> unpack_bytes(const std::string& tar, const std::string& into,
-                                 UnpackKind kind = UnpackKind::Layer) {
+                                 UnpackKind kind = UnpackKind::Layer,
+                                 Sandbox sandbox = Sandbox::UserNamespace) {
   TempDir dir;
   write_file(dir.path() + "/t.tar", tar);
   const Fd fd(::open((dir.path() + "/t.tar").c_str(), O_RDONLY | O_CLOEXEC));
-  return unpack_layer(fd.get(), into, kind);
+  return unpack_layer(fd.get(), into, kind, sandbox);
 }
 
 #define NEEDS_ROOT() \
@@ -129,7 +130,12 @@ TEST(Reference, Table) {
   EXPECT_EQ(role_of("knit.local/hello"), "");
 }
 
-TEST(Unpack, LayersKeepOwnersAndTurnWhiteoutsIntoOverlays) {
+/// Both ways to hold the unpacker: a chroot gets no user namespace.
+class Unpack : public testing::TestWithParam<Sandbox> {};
+INSTANTIATE_TEST_SUITE_P(Sandboxes, Unpack,
+                         testing::Values(Sandbox::UserNamespace, Sandbox::Capabilities));
+
+TEST_P(Unpack, LayersKeepOwnersAndTurnWhiteoutsIntoOverlays) {
   NEEDS_ROOT();
   TempDir dir;
   const std::string tar = make_tar({{"etc/", AE_IFDIR, ""},
@@ -140,7 +146,7 @@ TEST(Unpack, LayersKeepOwnersAndTurnWhiteoutsIntoOverlays) {
                                     {"etc/ü", AE_IFREG, "utf8"},
                                     {"same", AE_IFREG, "etc/a", true},
                                     {"dev/mem", AE_IFCHR, ""}});
-  const auto got = unpack_bytes(tar, dir.path());
+  const auto got = unpack_bytes(tar, dir.path(), UnpackKind::Layer, GetParam());
   ASSERT_TRUE(got.has_value()) << got.error().message();
   EXPECT_EQ(*got, "sha256:" + hash::sha256_hex(tar));
   struct stat st{};
@@ -161,7 +167,7 @@ TEST(Unpack, LayersKeepOwnersAndTurnWhiteoutsIntoOverlays) {
   EXPECT_FALSE(fs::exists(dir.path() + "/dev/mem"));  // devices never come from an image
 }
 
-TEST(Unpack, HostileArchivesStayInside) {
+TEST_P(Unpack, HostileArchivesStayInside) {
   NEEDS_ROOT();
   TempDir outside;
   write_file(outside.path() + "/secret", "secret");
@@ -185,7 +191,7 @@ TEST(Unpack, HostileArchivesStayInside) {
   for (const auto& row : rows) {
     SCOPED_TRACE(row.name);
     TempDir dir;
-    const auto got = unpack_bytes(make_tar(row.entries), dir.path());
+    const auto got = unpack_bytes(make_tar(row.entries), dir.path(), UnpackKind::Layer, GetParam());
     if (row.refused) {
       EXPECT_FALSE(got.has_value());
     }
@@ -194,10 +200,11 @@ TEST(Unpack, HostileArchivesStayInside) {
   }
 }
 
-TEST(Unpack, GarbageIsRefused) {
+TEST_P(Unpack, GarbageIsRefused) {
   NEEDS_ROOT();
   TempDir dir;
-  const auto got = unpack_bytes("this is no archive at all", dir.path());
+  const auto got =
+      unpack_bytes("this is no archive at all", dir.path(), UnpackKind::Layer, GetParam());
   ASSERT_FALSE(got.has_value());
   EXPECT_EQ(got.error().code(), Code::InvalidArgument);
 }

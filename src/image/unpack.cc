@@ -4,11 +4,13 @@
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/capability.h>
 #include <openssl/evp.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -284,9 +286,26 @@ Result<bool> unpack_here(int fd, UnpackKind kind, EVP_MD_CTX* digest) {
   return unpacker.opaque();
 }
 
+/// Leaves what writing a layer's owners, modes and attributes takes: no mounts, no devices, no way
+/// out of the chroot, no other process.
+bool keep_file_capabilities() {
+  std::uint64_t keep = 0;
+  for (const int cap : {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID}) {
+    keep |= 1ULL << cap;
+  }
+  for (unsigned long cap = 0; ::prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; ++cap) {
+    if ((keep >> cap & 1) == 0) ::prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+  }
+  ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  const auto low = static_cast<__u32>(keep), high = static_cast<__u32>(keep >> 32);
+  const __user_cap_data_struct data[2] = {{low, low, 0}, {high, high, 0}};
+  return ::syscall(SYS_capset, &header, data) == 0;
+}
+
 /// The child: never returns.
 [[noreturn]] void child(int blob, int report, int go, const char* into, UnpackKind kind,
-                        EVP_MD_CTX* digest) {
+                        Sandbox sandbox, EVP_MD_CTX* digest) {
   const auto say = [report](const std::string& text) {
     const ssize_t ignored = ::write(report, text.data(), std::min<std::size_t>(text.size(), 4000));
     static_cast<void>(ignored);
@@ -295,10 +314,14 @@ Result<bool> unpack_here(int fd, UnpackKind kind, EVP_MD_CTX* digest) {
     say("U" + std::string(what) + ": " + std::strerror(errno));
     ::_exit(1);
   };
-  if (::unshare(CLONE_NEWUSER) != 0) die("make a user namespace");
-  say("M");  // the parent writes the maps
-  char byte = 0;
-  if (::read(go, &byte, 1) != 1) die("wait for the id maps");
+  // Inside a chroot, or with user.max_user_namespaces=0, there are no user namespaces: the child
+  // then stays the host's root, with no capability but those that set owners and modes.
+  const bool own_user = sandbox == Sandbox::UserNamespace && ::unshare(CLONE_NEWUSER) == 0;
+  if (own_user) {
+    say("M");  // the parent writes the maps
+    char byte = 0;
+    if (::read(go, &byte, 1) != 1) die("wait for the id maps");
+  }
   if (::unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) != 0) {
     die("make namespaces");
   }
@@ -318,6 +341,7 @@ Result<bool> unpack_here(int fd, UnpackKind kind, EVP_MD_CTX* digest) {
   ::setrlimit(RLIMIT_CPU, &cpu);
   ::setrlimit(RLIMIT_FSIZE, &size);
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  if (!own_user && !keep_file_capabilities()) die("drop capabilities");
   ::umask(0);
   std::string text;
   if (auto r = unpack_here(3, kind, digest); r) {
@@ -360,7 +384,8 @@ Result<void> mark_opaque(const std::string& root) {
 
 }  // namespace
 
-Result<std::string> unpack_layer(int fd, const std::string& into, UnpackKind kind) {
+Result<std::string> unpack_layer(int fd, const std::string& into, UnpackKind kind,
+                                 Sandbox sandbox) {
   int report[2], go[2];
   if (::pipe2(report, O_CLOEXEC) != 0) return errno_error("pipe", errno);
   Fd report_read(report[0]), report_write(report[1]);
@@ -373,7 +398,7 @@ Result<std::string> unpack_layer(int fd, const std::string& into, UnpackKind kin
   }
   const pid_t pid = ::fork();
   if (pid < 0) return errno_error("fork", errno);
-  if (pid == 0) child(fd, report[1], go[0], into.c_str(), kind, digest.get());
+  if (pid == 0) child(fd, report[1], go[0], into.c_str(), kind, sandbox, digest.get());
   report_write.reset();
   go_read.reset();
   std::string text;

@@ -108,11 +108,22 @@ void Supervisor::become(const ipc::ProcessSpec& spec, int channel, int settings)
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   setpgid(0, 0);  // a terminal's Ctrl-C is for us alone
+  const auto fail = [&spec] {
+    dprintf(STDERR_FILENO, "supervisor: %s: %s\n", spec.path.c_str(), std::strerror(errno));
+    _exit(127);
+  };
+  // Opened while still root: the executable may lie below a directory that the process's own user
+  // cannot enter, as /root.
+  const int opened = ::open(spec.path.c_str(), O_PATH | O_CLOEXEC);
+  if (opened < 0) fail();
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  const int high_program = fcntl(opened, F_DUPFD_CLOEXEC, 10);
   const int high_channel = fcntl(channel, F_DUPFD_CLOEXEC, 10);
   const int high_settings = fcntl(settings, F_DUPFD_CLOEXEC, 10);
+  constexpr int kProgramFd = ipc::kSettingsFd + 1;
   if (null < 0 || dup2(null, 0) < 0 || dup2(high_channel, ipc::kChannelFd) < 0 ||
-      dup2(high_settings, ipc::kSettingsFd) < 0 || close_range(ipc::kSettingsFd + 1, ~0U, 0) != 0) {
+      dup2(high_settings, ipc::kSettingsFd) < 0 || dup3(high_program, kProgramFd, O_CLOEXEC) < 0 ||
+      close_range(kProgramFd + 1, ~0U, 0) != 0) {
     _exit(126);
   }
   if (spec.uid != 0) {
@@ -129,8 +140,8 @@ void Supervisor::become(const ipc::ProcessSpec& spec, int channel, int settings)
   std::vector<char*> argv;
   for (const auto& a : spec.args) argv.push_back(const_cast<char*>(a.c_str()));
   argv.push_back(nullptr);
-  execv(spec.path.c_str(), argv.data());
-  dprintf(STDERR_FILENO, "supervisor: %s: %s\n", spec.path.c_str(), std::strerror(errno));
+  execveat(kProgramFd, "", argv.data(), environ, AT_EMPTY_PATH);
+  fail();
   _exit(127);
 }
 

@@ -414,5 +414,19 @@ TEST_F(SupervisorTest, RunsAsTheUserItIsTold) {
   EXPECT_NE(proc("proxy")->heard[0].find(" 65534"), std::string::npos);
 }
 
+TEST_F(SupervisorTest, StartsWhatItsUserCouldNotReach) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root to become somebody else";
+  add(Process::Proxy);
+  plan.processes[0].uid = plan.processes[0].gid = 65'534;
+  chmod(run_dir.c_str(), 0755);
+  chmod(socket_path.c_str(), 0777);
+  std::filesystem::create_directory(run_dir + "/closed");
+  plan.processes[0].path = run_dir + "/closed/child";
+  std::filesystem::copy_file(TEST_CHILD, plan.processes[0].path);
+  chmod((run_dir + "/closed").c_str(), 0700);  // as a checkout below /root
+  start();
+  EXPECT_NE(proc("proxy")->heard[0].find(" 65534"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace knit::supervisor
