@@ -2,10 +2,14 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -15,6 +19,7 @@
 #include "node/net/listen_events.h"
 #include "node/net/pod_net.h"
 #include "node/runtime/engine.h"
+#include "node/runtime/spawn.h"
 
 namespace knit::node::runtime {
 namespace {
@@ -204,6 +209,55 @@ TEST_F(EngineTest, RunsCommandsInside) {
   const auto got = engine_->exec("c", {"/hello", "--exit", "7"}, std::chrono::seconds(10));
   ASSERT_TRUE(got.has_value()) << got.error().message();
   EXPECT_EQ(got->exit_code, 7);
+}
+
+/// Knit may itself live in a chroot, be it a mount point or a plain directory: what the pods' mount
+/// namespace shows is what Knit sees, its root is a mount point, and the host gets no mount.
+TEST(MountSpaceTest, StaysInsideAChroot) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mount namespaces need root";
+  for (const bool mount_point : {false, true}) {
+    SCOPED_TRACE(mount_point);
+    char dir[] = "/tmp/knit-chroot-XXXXXX";
+    ASSERT_NE(::mkdtemp(dir), nullptr);
+    const std::string root = dir;
+    std::filesystem::create_directories(root + "/proc");
+    std::filesystem::create_directories(root + "/marker");
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      const auto check = [](bool ok, int status) {
+        if (!ok) ::_exit(status);
+      };
+      check(::unshare(CLONE_NEWNS) == 0, 1);
+      check(::mount(nullptr, "/", nullptr, MS_REC | MS_SHARED, nullptr) == 0, 2);
+      if (mount_point) check(::mount(dir, dir, nullptr, MS_BIND, nullptr) == 0, 3);
+      check(::mount("proc", (root + "/proc").c_str(), "proc", 0, nullptr) == 0, 4);
+      check(::chdir(dir) == 0 && ::chroot(".") == 0, 5);
+      auto space = MountSpace::create("");
+      check(space.has_value(), 6);
+      const auto inside = (*space)->run([]() -> Result<void> {
+        struct statx st{};
+        if (::access("/marker", F_OK) != 0 || ::statx(AT_FDCWD, "/", 0, 0, &st) != 0 ||
+            (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0 ||
+            ::mount("tmpfs", "/marker", "tmpfs", 0, nullptr) != 0) {
+          return errno_error("inside", errno);
+        }
+        return {};
+      });
+      check(inside.has_value(), 7);
+      struct statx st{};
+      check(::statx(AT_FDCWD, "/marker", 0, 0, &st) == 0, 8);
+      check((st.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0, 9);
+      struct statx top{};
+      check(::statx(AT_FDCWD, "/", 0, 0, &top) == 0, 10);
+      check(((top.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) == mount_point, 11);
+      ::_exit(0);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    EXPECT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), 0);
+    std::filesystem::remove_all(root);
+  }
 }
 
 }  // namespace

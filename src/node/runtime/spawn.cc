@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -129,14 +130,50 @@ std::uint64_t start_time(pid_t pid) {
   return out;
 }
 
+namespace {
+
+/// In a chroot the root is a directory like any other; the runtimes' pivot_root wants a mount
+/// point.
+Result<void> mount_over_root() {
+  struct statx st{};
+  if (::statx(AT_FDCWD, "/", 0, 0, &st) != 0) return errno_error("stat /", errno);
+  if ((st.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) return {};
+  const auto tree_flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
+  const Fd tree(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, "/", tree_flags)));
+  if (!tree ||
+      ::syscall(SYS_move_mount, tree.get(), "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) != 0 ||
+      ::fchdir(tree.get()) != 0 || ::chroot(".") != 0) {
+    return errno_error("mount the root directory on itself", errno);
+  }
+  return {};
+}
+
+/// Enters the namespace and stays below `root`: setns alone leads to the namespace's own root,
+/// which is another than Knit's when Knit runs in a chroot.
+bool enter(const Fd& space, const Fd& root) {
+  return ::setns(space.get(), CLONE_NEWNS) == 0 && ::fchdir(root.get()) == 0 && ::chroot(".") == 0;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<MountSpace>> MountSpace::create(const std::string& hugetlb_dir) {
-  Result<Fd> result = Fd();
+  Result<void> result;
+  Fd space, root;
   std::thread thread([&] {
-    result = [&]() -> Result<Fd> {
+    result = [&]() -> Result<void> {
       if (::unshare(CLONE_NEWNS) != 0) return errno_error("make a mount namespace", errno);
-      if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
+      space = Fd(::open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC));
+      root = Fd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+      if (!space || !root) return errno_error("open the mount namespace", errno);
+      // From the namespace's own root, which a chroot hides: all mounts, and none shared with the
+      // host any more.
+      if (::setns(space.get(), CLONE_NEWNS) != 0 ||
+          ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0 || !enter(space, root)) {
         return errno_error("make mounts private", errno);
       }
+      KNIT_TRY_VOID(mount_over_root());
+      root = Fd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+      if (!root) return errno_error("open /", errno);
       if (!hugetlb_dir.empty()) {
         // The controller comes back a moment after a former mount of it has gone.
         int error = EBUSY;
@@ -146,20 +183,18 @@ Result<std::unique_ptr<MountSpace>> MountSpace::create(const std::string& hugetl
         }
         if (error != 0) return errno_error("mount the hugetlb controller as v1", error);
       }
-      Fd fd(::open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC));
-      if (!fd) return errno_error("open the mount namespace", errno);
-      return fd;
+      return {};
     }();
   });
   thread.join();
-  if (!result) return std::move(result).error();
-  return std::unique_ptr<MountSpace>(new MountSpace(std::move(result).value()));
+  KNIT_TRY_VOID(std::move(result));
+  return std::unique_ptr<MountSpace>(new MountSpace(std::move(space), std::move(root)));
 }
 
 Result<void> MountSpace::run(const std::function<Result<void>()>& work) const {
   Result<void> result;
   std::thread thread([&] {
-    if (::unshare(CLONE_FS) != 0 || ::setns(fd_.get(), CLONE_NEWNS) != 0) {
+    if (::unshare(CLONE_FS) != 0 || !enter(space_, root_)) {
       result = errno_error("enter the mount namespace of the pods", errno);
       return;
     }

@@ -42,8 +42,9 @@ class MountSpace {
   Result<void> run(const std::function<Result<void>()>& work) const;
 
  private:
-  explicit MountSpace(Fd fd) : fd_(std::move(fd)) {}
-  Fd fd_;
+  MountSpace(Fd space, Fd root) : space_(std::move(space)), root_(std::move(root)) {}
+  Fd space_;
+  Fd root_;  // Knit's own root directory inside: another than the namespace's in a chroot
 };
 
 }  // namespace knit::node::runtime
