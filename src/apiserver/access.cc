@@ -68,28 +68,35 @@ User with_group(User user, std::string_view group) {
   return user;
 }
 
+constexpr std::string_view kAuthenticated = "system:authenticated";
+
 }  // namespace
 
+Result<User> CertificateUsers::user_of(const std::string& pem) {
+  if (const auto it = users_.find(pem); it != users_.end()) return it->second;
+  // io/tls has verified the chain against the API's client CA.
+  auto parsed = pki::parse_certificates(pem);
+  if (!parsed || parsed->front().common_name.empty()) {
+    return Error(Code::Unauthenticated, "Unauthorized");
+  }
+  User user;
+  user.name = parsed->front().common_name;
+  user.groups = parsed->front().organizations;
+  user = with_group(std::move(user), kAuthenticated);
+  if (users_.size() >= kMost) users_.clear();
+  users_.emplace(pem, user);
+  return user;
+}
+
 Result<User> authenticate(const http::Peer& peer, const http::Headers& headers, Tokens* tokens,
-                          const ObjectReader& state, WallTime now) {
-  constexpr std::string_view kAuthenticated = "system:authenticated";
+                          const ObjectReader& state, WallTime now, CertificateUsers& certificates) {
   if (std::string_view(peer.tag).starts_with(kTagUser)) {
     User user;
     user.name = peer.tag.substr(kTagUser.size());
     user.groups = {"system:knit"};
     return with_group(std::move(user), kAuthenticated);
   }
-  if (!peer.certificate.empty()) {
-    // io/tls has verified the chain against the API's client CA.
-    auto parsed = pki::parse_certificates(peer.certificate);
-    if (!parsed || parsed->front().common_name.empty()) {
-      return Error(Code::Unauthenticated, "Unauthorized");
-    }
-    User user;
-    user.name = parsed->front().common_name;
-    user.groups = parsed->front().organizations;
-    return with_group(std::move(user), kAuthenticated);
-  }
+  if (!peer.certificate.empty()) return certificates.user_of(peer.certificate);
   const std::string_view header = headers.get("Authorization");
   if (!header.empty()) {
     const std::size_t space = header.find(' ');

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
 #include "apiserver/registry.h"
 #include "apiserver/request_info.h"
@@ -36,10 +37,22 @@ class Tokens {
   virtual Result<Token> issue(const Issue& request, const ObjectReader& state, WallTime now) = 0;
 };
 
+/// Users by client certificate: decoding one costs more than the rest of a request. Holds the users
+/// of the last certificates that were seen; not thread-safe.
+class CertificateUsers {
+ public:
+  /// `pem`: a verified chain, the leaf first. Errors: Unauthenticated.
+  Result<User> user_of(const std::string& pem);
+
+ private:
+  static constexpr std::size_t kMost = 256;
+  std::unordered_map<std::string, User> users_;
+};
+
 /// From the connection's tag ("user:NAME", given to adopted streams only), else the client
 /// certificate (CN, O), else a bearer token, else anonymous. Errors: Unauthenticated.
 Result<User> authenticate(const http::Peer& peer, const http::Headers& headers, Tokens* tokens,
-                          const ObjectReader& state, WallTime now);
+                          const ObjectReader& state, WallTime now, CertificateUsers& certificates);
 
 struct Attributes {
   std::string verb, group, resource, subresource, ns, name;

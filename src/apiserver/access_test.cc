@@ -78,8 +78,9 @@ TEST(Access, DeniedInUpstreamsWords) {
 TEST(Access, IdentityOfAConnection) {
   const WallTime now{1'767'225'600'000'000'000};
   const SnapshotReader state{store::Snapshot()};
+  CertificateUsers certificates;
   const auto who = [&](const http::Peer& peer, const http::Headers& headers) {
-    const auto u = authenticate(peer, headers, nullptr, state, now);
+    const auto u = authenticate(peer, headers, nullptr, state, now, certificates);
     if (!u) return std::string("401");
     std::string out = u->name;
     for (const auto& g : u->groups) out += " " + g;
@@ -97,7 +98,16 @@ TEST(Access, IdentityOfAConnection) {
   const auto client = pki::api_client_certificate(**authority, "jane", {"dev", "ops"}, now);
   ASSERT_TRUE(client);
   EXPECT_EQ(who({.certificate = client->chain_pem}, {}), "jane dev ops system:authenticated");
+  EXPECT_EQ(who({.certificate = client->chain_pem}, {}), "jane dev ops system:authenticated");
   EXPECT_EQ(who({.certificate = "garbage"}, {}), "401");
+  // More certificates than are remembered: each is itself.
+  for (int i = 0; i < 300; ++i) {
+    const std::string name = "u" + std::to_string(i);
+    const auto other = pki::api_client_certificate(**authority, name, {}, now);
+    ASSERT_TRUE(other);
+    EXPECT_EQ(who({.certificate = other->chain_pem}, {}), name + " system:authenticated");
+  }
+  EXPECT_EQ(who({.certificate = client->chain_pem}, {}), "jane dev ops system:authenticated");
 }
 
 }  // namespace

@@ -103,7 +103,8 @@ io::Task<void> Api::handle(Api* api, http::Request request, http::Peer peer,
   call->now = api->loop_.wall_now();
   call->audit_id = api->deps_.random->uuid();
   const SnapshotReader state(api->store_.snapshot());
-  auto user = authenticate(call->peer, call->request.headers, api->deps_.tokens, state, call->now);
+  auto user = authenticate(call->peer, call->request.headers, api->deps_.tokens, state, call->now,
+                           api->certificates_);
   if (!user) {
     co_await api->reply_status(call, {401, "Unauthorized", "Unauthorized", {}});
     co_return;

@@ -102,6 +102,7 @@ class Api {
   store::Store& store_;
   const Registry& registry_;
   ApiDependencies deps_;
+  CertificateUsers certificates_;
   std::string aggregated_[2], aggregated_etag_[2];
 };
 

@@ -123,7 +123,7 @@ class Registry {
   void add_mutator(std::string name, Mutator m);
   void add_validator(std::string name, Validator v);
   /// What decisions of the schema need beside the object: Knative's ConfigMap data, by state.
-  void set_knative_config(std::function<Json(const ObjectReader&)> read);
+  void set_knative_config(std::function<std::shared_ptr<const Json>(const ObjectReader&)> read);
 
   /// Decides one write against `state`. Never touches a store.
   StageResult stage(const ObjectReader& state, const Write& write,
@@ -144,7 +144,7 @@ class Registry {
   Random& random_;
   std::vector<std::pair<std::string, Mutator>> mutators_;
   std::vector<std::pair<std::string, Validator>> validators_;
-  std::function<Json(const ObjectReader&)> knative_config_;
+  std::function<std::shared_ptr<const Json>(const ObjectReader&)> knative_config_;
 };
 
 /// Reads a store snapshot.

@@ -152,6 +152,14 @@ TEST_F(RegistryTest, AWriteThatChangesNothingHasNoEffect) {  // 0, finding 15
             Staged::Effect::None);
   EXPECT_EQ(stage(config(Write::Op::Update, "a", R"({"data":{"k":"v"}})")).staged.effect,
             Staged::Effect::None);
+  WriteOptions controller = as_admin();
+  controller.internal = true;
+  EXPECT_EQ(stage(config(Write::Op::Merge, "a", R"({"data":{"k":"v","x":null}})"), controller)
+                .staged.effect,
+            Staged::Effect::None);
+  EXPECT_EQ(
+      stage(config(Write::Op::Merge, "a", R"({"data":{"k":null}})"), controller).staged.effect,
+      Staged::Effect::Put);
   EXPECT_EQ(stage(config(Write::Op::Merge, "a", R"({"data":{"k":"w"}})")).staged.effect,
             Staged::Effect::Put);
 }

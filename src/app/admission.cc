@@ -79,12 +79,19 @@ void Admission::install(apiserver::Registry& registry) {
         }
         return std::nullopt;
       });
-  registry.set_knative_config([](const apiserver::ObjectReader& state) {
+  // Asked for by every write; decoded only when one of the objects is another.
+  registry.set_knative_config([from = std::vector<kube::ObjectPtr>(),
+                               config = std::make_shared<const Json>(JsonObject())](
+                                  const apiserver::ObjectReader& state) mutable {
+    auto now = state.list(kube::res::configmaps(), "knative-serving");
+    if (now == from) return config;
     JsonObject out;
-    for (const auto& object : state.list(kube::res::configmaps(), "knative-serving")) {
+    for (const auto& object : now) {
       out[object->key().name] = json::object(object->parse(), {"data"});
     }
-    return Json(std::move(out));
+    from = std::move(now);
+    config = std::make_shared<const Json>(std::move(out));
+    return config;
   });
 }
 

@@ -2,6 +2,9 @@
 
 #include <sys/random.h>
 
+#include <array>
+#include <utility>
+
 #include "base/result.h"
 
 namespace knit {
@@ -23,9 +26,17 @@ class Seeded final : public Random {
 class System final : public Random {
  public:
   std::uint64_t next() override {
-    std::uint64_t v = 0;
-    KNIT_CHECK(getrandom(&v, sizeof v, 0) == sizeof v);
-    return v;
+    // A system call for many numbers; each is handed out once. Nobody forks without exec.
+    struct Stock {
+      std::array<std::uint64_t, 32> numbers{};  // 256 bytes: getrandom gives them whole
+      std::size_t left = 0;
+    };
+    static thread_local Stock stock;
+    if (stock.left == 0) {
+      KNIT_CHECK(getrandom(stock.numbers.data(), sizeof stock.numbers, 0) == sizeof stock.numbers);
+      stock.left = stock.numbers.size();
+    }
+    return std::exchange(stock.numbers[--stock.left], 0);
   }
 };
 }  // namespace

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 namespace knit::io {
@@ -72,13 +73,11 @@ class SocketStream final : public Stream {
   }
 
   Task<Result<std::string>> read(std::size_t max) override {
-    std::string buffer(max, '\0');
     while (true) {
-      const ssize_t n = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
-      if (n >= 0) {
-        buffer.resize(static_cast<std::size_t>(n));
-        co_return buffer;
-      }
+      // One buffer for all: who waits for a peer holds no memory for it.
+      static thread_local std::array<char, 64 << 10> buffer;
+      const ssize_t n = ::recv(fd_.get(), buffer.data(), std::min(max, buffer.size()), 0);
+      if (n >= 0) co_return std::string(buffer.data(), static_cast<std::size_t>(n));
       if (errno == EINTR) continue;
       if (errno != EAGAIN) co_return errno_error("read", errno);
       readable_ = false;

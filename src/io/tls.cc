@@ -201,14 +201,15 @@ class TlsStream final : public Stream {
   }
 
   Task<Result<std::string>> read(std::size_t max) override {
-    std::string buffer(std::min(max, kRecord), '\0');
     while (true) {
+      static thread_local std::array<char, kRecord> buffer;  // as in SocketStream
       ERR_clear_error();
-      const int n = SSL_read(ssl_.get(), buffer.data(), static_cast<int>(buffer.size()));
+      const int n =
+          SSL_read(ssl_.get(), buffer.data(), static_cast<int>(std::min(max, buffer.size())));
       if (n > 0) {
+        std::string data(buffer.data(), static_cast<std::size_t>(n));
         flush_in_background();
-        buffer.resize(static_cast<std::size_t>(n));
-        co_return buffer;
+        co_return data;
       }
       const int why = SSL_get_error(ssl_.get(), n);
       if (why == SSL_ERROR_ZERO_RETURN) co_return std::string();

@@ -1,5 +1,6 @@
 #include "kube/patch.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 
@@ -166,6 +167,18 @@ Result<Json> json_patch(const Json& target, const Json& patch) {
     }
   }
   return doc;
+}
+
+bool merges_nothing(const Json& target, const Json& patch) {
+  const auto* changes = patch.if_object();
+  if (changes == nullptr) return target == patch;
+  const auto* object = target.if_object();
+  if (object == nullptr) return false;
+  return std::all_of(changes->begin(), changes->end(), [&](const auto& kv) {
+    const Json* old = object->if_contains(kv.key());
+    if (kv.value().is_null()) return old == nullptr;
+    return old != nullptr && merges_nothing(*old, kv.value());
+  });
 }
 
 }  // namespace knit::kube

@@ -81,5 +81,18 @@ TEST(JsonPatch, BoundsWhatCopiesAdd) {
   EXPECT_EQ(got.error().code(), Code::ResourceExhausted);
 }
 
+TEST(MergePatch, OneThatChangesNothingIsKnownWithoutPatching) {
+  const Json target = J(R"({"a":{"x":1,"y":null},"b":[1,{"c":2}],"d":{}})");
+  for (const char* patch :
+       {R"({})", R"({"a":{}})", R"({"a":{"x":1}})", R"({"b":[1,{"c":2}]})", R"({"d":{}})",
+        R"({"z":null})", R"({"a":{"z":null}})", R"({"a":{"x":2}})", R"({"a":{"y":null}})",
+        R"({"b":[1]})", R"({"d":{"e":null}})", R"({"e":{}})", R"({"d":1})", R"({"b":{"c":null}})",
+        R"([])", R"(null)"}) {
+    Json patched = target;
+    json::merge_patch(patched, J(patch));
+    EXPECT_EQ(merges_nothing(target, J(patch)), patched == target) << patch;
+  }
+}
+
 }  // namespace
 }  // namespace knit::kube
