@@ -32,6 +32,32 @@ Result<void> write_text(const std::string& path, std::string_view text, mode_t m
   return {};
 }
 
+std::optional<std::uint32_t> group_of(const Json& pod) {
+  const auto group = json::opt_i64(pod, {"spec", "securityContext", "fsGroup"});
+  if (!group || *group < 0) return std::nullopt;
+  return static_cast<std::uint32_t>(*group);
+}
+
+/// Whether a container cannot even be made before the volumes show their content: its environment
+/// takes values from ConfigMaps or Secrets, or it mounts a path inside a volume.
+bool contents_first(const Json& pod) {
+  for (const ContainerView& c : containers_of(pod)) {
+    for (const Json& from : json::array(*c.json, {"envFrom"})) {
+      if (from.is_object()) return true;
+    }
+    for (const Json& e : json::array(*c.json, {"env"})) {
+      if (json::find(e, {"valueFrom", "configMapKeyRef"}) ||
+          json::find(e, {"valueFrom", "secretKeyRef"})) {
+        return true;
+      }
+    }
+    for (const Json& m : json::array(*c.json, {"volumeMounts"})) {
+      if (!json::str(m, {"subPath"}).empty() || !json::str(m, {"subPathExpr"}).empty()) return true;
+    }
+  }
+  return false;
+}
+
 Result<void> make_dirs(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
@@ -195,6 +221,7 @@ io::Task<void> PodWorker::run() {
     }
   }
   refresh_.cancel();
+  contents_.cancel();
   const std::int64_t grace = abandoned_ ? 0 : grace_of(pod_);
   co_await stop_containers(grace);
   status_.terminating = true;
@@ -224,7 +251,7 @@ io::Task<void> PodWorker::run() {
 // ---- setting up
 
 io::Task<bool> PodWorker::set_up() {
-  if (set_up_) co_return true;
+  if (set_up_ && contents_made_) co_return true;
   const std::string refused = unsupported(pod_);
   if (!refused.empty()) {
     for (const auto& c : containers_) {
@@ -234,7 +261,10 @@ io::Task<bool> PodWorker::set_up() {
     while (!stopping_) co_await wait_change();
     co_return false;
   }
-  for (Duration wait = 100ms; !stopping_; wait = std::min<Duration>(wait * 2, 10s)) {
+  // What volumes show comes from the API: meanwhile network and containers are made. They start
+  // when it is there.
+  if (!contents_made_) contents_ = host_.loop().spawn_scoped(make_contents());
+  for (Duration wait = 100ms; !stopping_ && !set_up_; wait = std::min<Duration>(wait * 2, 10s)) {
     Result<void> done = co_await make_network();
     if (done) break;
     host_.event(pod_, "Warning", "FailedCreatePodSandBox",
@@ -242,19 +272,35 @@ io::Task<bool> PodWorker::set_up() {
     const io::Loop::Timer timer = host_.loop().after(wait, [this] { nudge(); });
     co_await wait_change();
   }
-  for (Duration wait = 2ms; !stopping_; wait = std::min<Duration>(wait * 2, 5s)) {
+  for (Duration wait = 100ms; !stopping_ && !set_up_; wait = std::min<Duration>(wait * 2, 5s)) {
     Result<void> done = co_await make_volumes();
     if (done) break;
-    // A pod that runs ahead of its own commit sees its objects a moment later.
-    if (wait > 500ms) {
-      host_.event(pod_, "Warning", "FailedMount",
-                  "MountVolume.SetUp failed: " + done.error().message(), "");
-    }
+    failed_mount(done.error());
     const io::Loop::Timer timer = host_.loop().after(wait, [this] { nudge(); });
     co_await wait_change();
   }
-  set_up_ = !stopping_;
-  co_return set_up_;
+  if (contents_first(pod_)) {
+    while (!stopping_ && !contents_made_ && status_.failed_reason.empty()) co_await wait_change();
+  }
+  set_up_ = set_up_ || !stopping_;
+  co_return !stopping_;
+}
+
+void PodWorker::failed_mount(const Error& error) {
+  host_.event(pod_, "Warning", "FailedMount", "MountVolume.SetUp failed: " + error.message(), "");
+}
+
+io::Task<void> PodWorker::make_contents() {
+  for (Duration wait = 2ms;; wait = std::min<Duration>(wait * 2, 5s)) {
+    const auto done = co_await write_contents();
+    if (done) break;
+    // A pod that runs ahead of its own commit sees its objects a moment later.
+    if (wait > 500ms) failed_mount(done.error());
+    co_await io::sleep_for(host_.loop(), wait);
+  }
+  contents_made_ = true;
+  for (const auto& c : containers_) c->wake.set();
+  nudge();
 }
 
 io::Task<Result<void>> PodWorker::make_network() {
@@ -345,45 +391,51 @@ io::Task<Result<void>> PodWorker::fetch_tokens() {
   co_return Result<void>();
 }
 
+/// The directories of all volumes; those without content from here are complete.
 io::Task<Result<void>> PodWorker::make_volumes() {
+  const std::optional<std::uint32_t> gid = group_of(pod_);
+  const JsonArray volumes = json::array(pod_, {"spec", "volumes"});  // a copy: pod_ may change
+  for (const Json& volume : volumes) {
+    const std::string path = volume_path(volume);
+    struct stat st{};
+    if (::stat(path.c_str(), &st) == 0) continue;
+    KNIT_CO_TRY_VOID(make_dirs(path));
+    if (has_content(volume)) continue;
+    ::chmod(path.c_str(), 0777);
+    if (json::str(volume, {"emptyDir", "medium"}) == "Memory") {
+      const Json wrapped = JsonObject{
+          {"resources",
+           JsonObject{{"limits", JsonObject{{"memory", json::str(volume, {"emptyDir", "sizeLimit"},
+                                                                 "0")}}}}}};
+      const std::int64_t bytes = resource_of(wrapped, "limits", "memory").value_or(0);
+      Driver* driver = &host_.driver();
+      auto mounted = co_await io::blocking<Result<void>>(
+          host_.loop(), [driver, path, bytes] { return driver->mount_memory(path, bytes); });
+      if (!mounted) co_return std::move(mounted).error();
+      memory_volumes_.push_back(path);
+    }
+    if (gid) {
+      if (::chown(path.c_str(), static_cast<uid_t>(-1), *gid) != 0) {
+        co_return errno_error("chown " + path, errno);
+      }
+      ::chmod(path.c_str(), 02777);
+    }
+  }
+  co_return Result<void>();
+}
+
+io::Task<Result<void>> PodWorker::write_contents() {
   {
     auto fetched = co_await fetch_objects();
     if (!fetched) co_return std::move(fetched).error();
     auto issued = co_await fetch_tokens();
     if (!issued) co_return std::move(issued).error();
   }
-  const auto group = json::opt_i64(pod_, {"spec", "securityContext", "fsGroup"});
-  std::optional<std::uint32_t> gid;
-  if (group && *group >= 0) gid = static_cast<std::uint32_t>(*group);
-  const JsonArray volumes = json::array(pod_, {"spec", "volumes"});  // a copy: pod_ may change
+  const std::optional<std::uint32_t> gid = group_of(pod_);
+  const JsonArray volumes = json::array(pod_, {"spec", "volumes"});
   for (const Json& volume : volumes) {
+    if (!has_content(volume)) continue;
     const std::string path = volume_path(volume);
-    if (!has_content(volume)) {
-      struct stat st{};
-      if (::stat(path.c_str(), &st) == 0) continue;
-      KNIT_CO_TRY_VOID(make_dirs(path));
-      ::chmod(path.c_str(), 0777);
-      if (json::str(volume, {"emptyDir", "medium"}) == "Memory") {
-        const Json wrapped = JsonObject{
-            {"resources",
-             JsonObject{
-                 {"limits",
-                  JsonObject{{"memory", json::str(volume, {"emptyDir", "sizeLimit"}, "0")}}}}}};
-        const std::int64_t bytes = resource_of(wrapped, "limits", "memory").value_or(0);
-        Driver* driver = &host_.driver();
-        auto mounted = co_await io::blocking<Result<void>>(
-            host_.loop(), [driver, path, bytes] { return driver->mount_memory(path, bytes); });
-        if (!mounted) co_return std::move(mounted).error();
-        memory_volumes_.push_back(path);
-      }
-      if (gid) {
-        if (::chown(path.c_str(), static_cast<uid_t>(-1), *gid) != 0) {
-          co_return errno_error("chown " + path, errno);
-        }
-        ::chmod(path.c_str(), 02777);
-      }
-      continue;
-    }
     KNIT_CO_TRY(const VolumeContent content,
                 volume_content(pod_, volume, objects_, facts(), tokens_));
     std::map<std::string, std::pair<std::string, std::uint32_t>> now;
@@ -406,7 +458,7 @@ io::Task<void> PodWorker::refresh_volumes() {
   if (std::none_of(volumes.begin(), volumes.end(), has_content)) co_return;
   for (;;) {
     co_await io::sleep_for(host_.loop(), host_.settings().volume_refresh);
-    const auto done = co_await make_volumes();
+    const auto done = co_await write_contents();
     if (!done) {
       KNIT_LOG(Warn, "refresh of a pod's volumes failed", KV("pod", name_of(pod_)),
                KV("error", done.error()));
@@ -579,6 +631,8 @@ void PodWorker::save_state() const {
                                 {"ip", status_.ip},
                                 {"startTime", status_.start_time.ns},
                                 {"known", known_},
+                                {"setUp", set_up_},
+                                {"contents", contents_made_},
                                 {"containers", std::move(containers)}};
   static_cast<void>(make_dirs(run_path()));
   if (auto r = write_text(run_path() + "/state.json", json::print(state), 0600); !r) {
@@ -598,7 +652,8 @@ Result<void> PodWorker::adopt(const Json& state, std::map<std::string, Fd> kept)
   status_.ip = json::str(state, {"ip"});
   status_.start_time.ns = json::i64(state, {"startTime"});
   status_.network = true;
-  set_up_ = true;
+  set_up_ = json::boolean(state, {"setUp"}, true);
+  contents_made_ = json::boolean(state, {"contents"}, true);
   for (const Json& one : json::array(state, {"containers"})) {
     Container* c = by_name(json::str(one, {"name"}));
     if (c == nullptr || c->st.role) continue;

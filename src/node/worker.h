@@ -70,6 +70,10 @@ class PodWorker {
   io::Task<Result<void>> make_network();
   io::Task<Result<void>> fetch_objects();
   io::Task<Result<void>> make_volumes();
+  /// Writes what volumes show until it succeeds; containers start then.
+  io::Task<void> make_contents();
+  io::Task<Result<void>> write_contents();
+  void failed_mount(const Error& error);
   io::Task<Result<void>> fetch_tokens();
   io::Task<void> refresh_volumes();
   io::Task<void> stop_containers(std::int64_t grace);
@@ -120,8 +124,8 @@ class PodWorker {
   Host& host_;
   Json pod_;
   std::string uid_;
-  bool known_, abandoned_ = false, stopping_ = false, set_up_ = false, publishing_ = false,
-               dirty_ = false, over_ = false;
+  bool known_, abandoned_ = false, stopping_ = false, set_up_ = false, contents_made_ = false,
+               publishing_ = false, dirty_ = false, over_ = false;
   std::vector<std::unique_ptr<Container>> containers_;
   PodStatus status_;
   std::optional<net::PodNet> net_;
@@ -134,7 +138,7 @@ class PodWorker {
   std::string last_published_;
   io::Event control_;
   io::Loop::Timer deadline_;
-  io::Loop::Scope run_, publish_, refresh_;
+  io::Loop::Scope run_, publish_, refresh_, contents_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 

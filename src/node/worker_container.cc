@@ -255,7 +255,11 @@ io::Task<std::optional<Duration>> PodWorker::run_once(Container* c) {
     c->failed_probe = false;
     const std::string id = c->id;
     host_.expect(*this, id, c->pid, c->start_time);
-    if (stopping_) {
+    while (!contents_made_ && !stopping_ && status_.failed_reason.empty()) {
+      c->wake.reset();
+      co_await c->wake;
+    }
+    if (stopping_ || !status_.failed_reason.empty()) {
       co_await io::blocking<bool>(host_.loop(), [driver, id] {
         static_cast<void>(driver->remove(id));
         return true;
