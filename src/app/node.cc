@@ -68,6 +68,7 @@ int run_node(ProcessContext context) {
   (*agent)->attach(*bootstrap);
   (*agent)->on_stop([&loop] { loop.stop(); });
   loop.run();
+  loop.finish_offloads();  // jobs in hand use what the agent owns
   return 0;
 }
 

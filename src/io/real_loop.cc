@@ -83,6 +83,8 @@ class EpollLoop final : public RealLoop {
     posted_.clear();
   }
 
+  void finish_offloads() override { pool_.reset(); }
+
   Instant now() const override { return now_; }
   WallTime wall_now() const override { return {clock_ns(CLOCK_REALTIME)}; }
 

@@ -12,6 +12,8 @@ class RealLoop : public Loop {
   virtual void run() = 0;
   /// From any thread or a signal watcher.
   virtual void stop() = 0;
+  /// Returns when every job given to offload() has run; what it captured by reference may go then.
+  virtual void finish_offloads() = 0;
   /// `pool_threads`: how many threads offload() may use; 0 uses one lazily made thread.
   static Result<std::unique_ptr<RealLoop>> create(unsigned pool_threads = 4);
 };

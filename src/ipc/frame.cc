@@ -140,6 +140,14 @@ void Outbox::pop() {
   items_.pop_front();
 }
 
+Outbox::Item Outbox::take() {
+  bytes_ -= cost(items_.front());
+  held_ -= items_.front().held;
+  Item out = std::move(items_.front());
+  items_.pop_front();
+  return out;
+}
+
 Result<Link> Link::adopt(Fd socket) {
   int type = 0;
   int domain = 0;

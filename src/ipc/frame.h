@@ -64,6 +64,7 @@ class Outbox {
   bool empty() const { return items_.empty(); }
   Item& front() { return items_.front(); }
   void pop();
+  Item take();  // front() and pop(), counted before it is moved
   std::size_t bytes() const { return bytes_; }
 
  private:

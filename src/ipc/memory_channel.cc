@@ -32,8 +32,7 @@ struct Side : std::enable_shared_from_this<Side> {
   /// Hands one frame to the peer; the next one in a later turn, as a socket would.
   void pump() {
     if (out.empty()) return;
-    Outbox::Item item = std::move(out.front());
-    out.pop();
+    Outbox::Item item = out.take();
     const auto to = peer.lock();
     if (to && !to->ended) {
       Received r{static_cast<MessageType>(item.header.type), item.header.sequence,

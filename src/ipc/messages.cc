@@ -106,6 +106,12 @@ std::string_view to_string(MessageType t) {
       return "Metrics";
     case MessageType::MetricsReply:
       return "MetricsReply";
+    case MessageType::Logged:
+      return "Logged";
+    case MessageType::Drain:
+      return "Drain";
+    case MessageType::Drained:
+      return "Drained";
   }
   return {};
 }

@@ -22,7 +22,7 @@ enum class MessageType : std::uint16_t {
   Start = 17, Started = 18, Failed = 19, Reserve = 20, Reserved = 21, LogOpen = 22, LogOpened = 23,
   Pod = 24, Gone = 25, Want = 26, Sockets = 27, Listening = 28, Probed = 29, Have = 30, Delta = 31,
   Ack = 32, Nack = 33, Csr = 34, Cert = 35, Demand = 36, Stats = 37, Reach = 38, Acked = 39,
-  HostData = 40, Metrics = 41, MetricsReply = 42,
+  HostData = 40, Metrics = 41, MetricsReply = 42, Logged = 43, Drain = 44, Drained = 45,
 };
 
 /// Empty for a number this build does not know (such a frame is skipped and counted).
@@ -335,6 +335,25 @@ struct HostData {
   KNIT_MESSAGE(HostData)
   std::string what;
   template <class V, class S> static void fields(V& v, S& s) { v(1, s.what); }
+};
+struct Logged {  // P→N: whole lines of the log of a container that P plays. Acked.
+  KNIT_MESSAGE(Logged)
+  std::string uid, container;
+  std::string lines;
+  std::uint64_t lost = 0;  // lines that were dropped before these
+  template <class V, class S> static void fields(V& v, S& s) {
+    v(1, s.uid); v(2, s.container); v(3, s.lines); v(4, s.lost);
+  }
+};
+struct Drain {  // N→P: the preStop hook of a queue-proxy: no new requests to this pod
+  KNIT_MESSAGE(Drain)
+  std::string uid;
+  template <class V, class S> static void fields(V& v, S& s) { v(1, s.uid); }
+};
+struct Drained {  // P→N: none of its requests runs any more
+  KNIT_MESSAGE(Drained)
+  std::string uid;
+  template <class V, class S> static void fields(V& v, S& s) { v(1, s.uid); }
 };
 struct Metrics {  // S→P,N: the Prometheus text of that process
   KNIT_MESSAGE(Metrics)

@@ -309,6 +309,7 @@ void Agent::finished(const std::string& uid) {
   loop_.post([this, uid, alive = std::weak_ptr(alive_)] {
     if (alive.expired()) return;
     workers_.erase(uid);
+    drains_.erase(uid);
     unknown_.erase(uid);
     announced_.erase(uid);
     std::erase_if(containers_, [&](const auto& e) { return e.second == uid; });
@@ -320,6 +321,7 @@ io::Task<void> Agent::register_node() {
   const kube::Key key{kube::res::nodes(), "", settings_.node_name};
   const kube::Key lease{kube::res::leases(), "kube-node-lease", settings_.node_name};
   std::string ready_since;
+  Instant last_renewed = loop_.now();
   for (Instant heartbeat{};;) {
     if (loop_.now() >= heartbeat) {
       auto have = co_await api_.get(key);
@@ -357,8 +359,16 @@ io::Task<void> Agent::register_node() {
       Json object = lease_object(settings_, loop_.wall_now());
       renewed = co_await api_.create(kube::res::leases(), "kube-node-lease", std::move(object));
     }
-    if (!renewed) KNIT_LOG(Warn, "the node's lease was not renewed", KV("error", renewed.error()));
-    co_await io::sleep_for(loop_, settings_.lease_interval);
+    if (renewed) {
+      last_renewed = loop_.now();
+      co_await io::sleep_for(loop_, settings_.lease_interval);
+      continue;
+    }
+    // At the very start its namespace may not be there yet.
+    if (loop_.now() - last_renewed > settings_.lease_interval) {
+      KNIT_LOG(Warn, "the node's lease was not renewed", KV("error", renewed.error()));
+    }
+    co_await io::sleep_for(loop_, std::min<Duration>(500ms, settings_.lease_interval));
   }
 }
 
@@ -518,6 +528,17 @@ io::Task<void> Agent::send_sockets(std::string uid, std::uint32_t count) {
   if (ipc::Channel* p = proxy()) p->send(ipc::Sockets{uid, false}, std::move(*made));
 }
 
+std::shared_ptr<const bool> Agent::drain(const std::string& uid) {
+  ipc::Channel* p = proxy();
+  // Without a proxy nothing is in flight.
+  if (p == nullptr || !announced_.contains(uid)) return std::make_shared<const bool>(true);
+  auto& slot = drains_[uid];
+  if (!slot) slot = std::make_shared<bool>(false);
+  const auto done = slot;
+  p->send(ipc::Drain{uid});
+  return done;
+}
+
 io::Task<void> Agent::gone(std::string uid) {
   const bool told = announced_.erase(uid) > 0;
   std::erase_if(cookies_, [&](const auto& e) { return e.second == uid; });
@@ -539,6 +560,8 @@ void Agent::on_peer(ipc::Process peer) {
   if (peer == ipc::Process::Proxy) {
     announced_.clear();
     for (const auto& [uid, worker] : workers_) send_pod(*worker, true);
+    // What was in flight died with the former proxy; this one lets go of the pod all the same.
+    for (const auto& [uid, done] : drains_) proxy()->send(ipc::Drain{uid});
   }
 }
 
@@ -553,7 +576,18 @@ void Agent::on_message(ipc::Process peer, ipc::Received m) {
     return;
   }
   if (peer == ipc::Process::Proxy) {
-    if (m.type == MessageType::Want) {
+    if (m.type == MessageType::Logged) {
+      const auto logged = m.as<ipc::Logged>();
+      PodWorker* w = logged ? worker(logged->uid) : nullptr;
+      if (w != nullptr) w->log_of_role(logged->container, logged->lines, logged->lost);
+      if (ipc::Channel* p = proxy()) p->ack(m);
+    } else if (m.type == MessageType::Drained) {
+      const auto drained = m.as<ipc::Drained>();
+      const auto it = drained ? drains_.find(drained->uid) : drains_.end();
+      if (it == drains_.end()) return;
+      *it->second = true;
+      drains_.erase(it);
+    } else if (m.type == MessageType::Want) {
       const auto want = m.as<ipc::Want>();
       if (want) loop_.spawn(send_sockets(want->uid, std::clamp(want->level, 1U, kMostStock)));
     } else if (m.type == MessageType::Probed) {

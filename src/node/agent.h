@@ -64,6 +64,7 @@ class Agent final : public Host {
   void keep(const std::string& uid, const std::string& what, int fd) override;
   void drop(const std::string& uid, const std::string& what) override;
   void announce(PodWorker& worker) override;
+  std::shared_ptr<const bool> drain(const std::string& uid) override;
   io::Task<void> gone(std::string uid) override;
   void event(const Json& pod, std::string_view type, std::string_view reason, std::string message,
              std::string_view container) override;
@@ -106,7 +107,8 @@ class Agent final : public Host {
   std::map<std::uint64_t, std::string> cookies_;  // namespace → pod uid
   std::set<std::string> announced_;               // pods whose descriptors the proxy has
   std::map<std::string, std::pair<kube::Key, std::int64_t>> events_;  // what → object, count
-  std::map<std::string, io::Loop::Timer> unknown_;  // pods that the API must soon know
+  std::map<std::string, std::shared_ptr<bool>> drains_;  // pods whose requests must end
+  std::map<std::string, io::Loop::Timer> unknown_;       // pods that the API must soon know
   std::unique_ptr<net::ListenEvents> listen_;
   io::Loop::Watch listen_watch_;
   bool started_ = false, api_started_ = false;

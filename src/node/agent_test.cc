@@ -67,8 +67,12 @@ class FakeBootstrap final : public ipc::Bootstrap {
 
   std::map<std::string, Fd> kept;
   std::vector<ipc::Pod> pods;
-  std::vector<std::string> gone, started;
-  std::size_t sockets = 0;
+  void logged(const ipc::Logged& m) {
+    p_->when_acked(p_->send(m), [this](const std::string&) { ++log_acks; });
+  }
+  void drained(const std::string& uid) { p_->send(ipc::Drained{uid}); }
+  std::vector<std::string> gone, started, drains;
+  std::size_t sockets = 0, log_acks = 0;
   bool ack_gone = true;
 
  private:
@@ -82,6 +86,7 @@ class FakeBootstrap final : public ipc::Bootstrap {
   void on_proxy(ipc::Received m) {
     if (m.type == ipc::MessageType::Pod) pods.push_back(*m.as<ipc::Pod>());
     if (m.type == ipc::MessageType::Sockets) sockets += m.fds.size();
+    if (m.type == ipc::MessageType::Drain) drains.push_back(m.as<ipc::Drain>()->uid);
     if (m.type == ipc::MessageType::Gone) {
       gone.push_back(m.as<ipc::Gone>()->uid);
       if (ack_gone) p_->ack(m);
@@ -537,6 +542,147 @@ TEST_F(AgentTest, UnsupportedPodsSayWhy) {
   api_.start_deletion(FakeApi::pod_key(live()), 30);
   turn();
   EXPECT_FALSE(exists());
+}
+
+TEST_F(AgentTest, TheLeaseIsMadeAsSoonAsItsNamespaceIsThere) {
+  const kube::Key lease{kube::Resource::of("leases.coordination.k8s.io"), "kube-node-lease",
+                        "knit"};
+  const image::Config image = driver_->images["hello"];
+  agent_.reset();
+  const auto old = std::move(bootstrap_);
+  api_.objects.clear();
+  api_.missing_namespaces.insert("kube-node-lease");
+  make_agent(image);
+  agent_->start();
+  turn();
+  EXPECT_FALSE(api_.objects.contains(lease));
+  api_.missing_namespaces.clear();
+  turn(500ms);
+  EXPECT_TRUE(api_.objects.contains(lease)) << "not only after a whole interval";
+}
+
+// Source: design.md 4, "their logs are the proxy's access log for that pod".
+TEST_F(AgentTest, TheProxyWritesTheLogsOfTheContainersItPlays) {
+  Json p = pod("{}");
+  p.at("spec")
+      .at("containers")
+      .as_array()
+      .push_back(
+          json::parse(R"({"name":"istio-proxy","image":"knit.local/role/istio-proxy"})").value());
+  run(p);
+  const auto text = [this] {
+    const auto path = agent_->worker("u1")->log_path("istio-proxy", false);
+    if (!path) return path.error().message();
+    std::ifstream in(*path);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  EXPECT_EQ(text(), "") << "there is a log before the first request";
+  bootstrap_->logged({"u1", "istio-proxy", "one\ntwo\n", 0});
+  turn();
+  EXPECT_NE(text().find(" stdout F one\n"), std::string::npos) << text();
+  EXPECT_NE(text().find(" stdout F two\n"), std::string::npos);
+  bootstrap_->logged({"u1", "istio-proxy", "", 7});
+  bootstrap_->logged({"u1", "c", "not the proxy's\n", 0});
+  bootstrap_->logged({"u2", "../../x", "nobody's\n", 0});
+  turn();
+  EXPECT_NE(text().find("knit: 7 lines of this log were lost"), std::string::npos) << text();
+  EXPECT_EQ(bootstrap_->log_acks, 4U);
+  std::ifstream app(*agent_->worker("u1")->log_path("c", false));
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(app), {}), "");
+  // It goes on in the same file after a restart of the node.
+  const image::Config image = driver_->images["hello"];
+  auto processes = std::move(driver_->processes);
+  auto kept = std::move(bootstrap_->kept);
+  agent_.reset();
+  const auto old = std::move(bootstrap_);
+  make_agent(image);
+  driver_->processes = std::move(processes);
+  for (auto& [key, fd] : kept) agent_->handler().on_kept(key, std::move(fd));
+  bootstrap_->connect_proxy();
+  agent_->start();
+  turn();
+  bootstrap_->logged({"u1", "istio-proxy", "three\n", 0});
+  turn();
+  EXPECT_NE(text().find(" F one\n"), std::string::npos) << text();
+  EXPECT_NE(text().find(" F three\n"), std::string::npos) << text();
+}
+
+class DrainTest : public AgentTest {
+ protected:
+  void run_drained(std::string_view rest = "{}") {
+    Json p = pod(R"({"lifecycle":{"preStop":{"httpGet":{"port":8022,"path":"/wait-for-drain"}}}})",
+                 rest);
+    p.at("spec")
+        .at("containers")
+        .as_array()
+        .push_back(
+            json::parse(R"({"name":"queue-proxy","image":"knit.local/role/queue-proxy"})").value());
+    run(p);
+    driver_->ignore_term = true;
+  }
+  std::vector<int> signals() { return driver_->by_name("c")->signals; }
+};
+
+// Source: spec/serving.md 5.3: the hook answers when no request runs; only then SIGTERM.
+TEST_F(DrainTest, TheAppHearsOfItsEndWhenItsRequestsHaveEnded) {
+  run_drained();
+  api_.start_deletion(FakeApi::pod_key(live()), 30);
+  turn();
+  EXPECT_EQ(bootstrap_->drains, std::vector<std::string>{"u1"});
+  turn(10s);
+  EXPECT_TRUE(signals().empty());
+  bootstrap_->drained("u1");
+  turn(20ms);
+  EXPECT_EQ(signals(), std::vector<int>{15});
+}
+
+TEST_F(DrainTest, TheGracePeriodBoundsIt) {
+  run_drained();
+  api_.start_deletion(FakeApi::pod_key(live()), 5);
+  turn(4990ms);
+  EXPECT_TRUE(signals().empty());
+  turn(20ms);
+  EXPECT_EQ(signals(), std::vector<int>{15});
+  turn(2s);  // at least two more. Source: kuberuntime_container.go
+  turn();
+  EXPECT_FALSE(exists());
+}
+
+TEST_F(DrainTest, AProxyThatDiesHasNothingInFlight) {
+  run_drained();
+  api_.start_deletion(FakeApi::pod_key(live()), 30);
+  turn(1s);
+  bootstrap_->connect_proxy();
+  turn();
+  EXPECT_EQ(bootstrap_->drains.size(), 2U) << "the new one is asked again";
+  bootstrap_->drained("u1");
+  turn(20ms);
+  EXPECT_EQ(signals(), std::vector<int>{15});
+}
+
+TEST_F(AgentTest, MemoryVolumesOutliveTheNode) {
+  run(pod("{}", R"({"spec":{"volumes":[{"name":"m","emptyDir":{"medium":"Memory"}}]}})"));
+  const std::string volumes = dir_ + "/run/pods/u1/volumes";
+  EXPECT_TRUE(driver_->mounted.contains(volumes + "/m"));
+  ASSERT_TRUE(bootstrap_->kept.contains("pod/u1/memory"));
+  const image::Config image = driver_->images["hello"];
+  auto processes = std::move(driver_->processes);
+  auto kept = std::move(bootstrap_->kept);
+  agent_.reset();
+  const auto old = std::move(bootstrap_);
+  make_agent(image);
+  driver_->processes = std::move(processes);
+  for (auto& [key, fd] : kept) agent_->handler().on_kept(key, std::move(fd));
+  bootstrap_->connect_proxy();
+  agent_->start();
+  turn();
+  EXPECT_EQ(driver_->mounted, std::set<std::string>{volumes}) << "its mount space was new";
+  EXPECT_TRUE(bootstrap_->kept.contains("pod/u1/memory")) << "for the next one";
+  api_.start_deletion(FakeApi::pod_key(live()), 1);
+  turn(3s);
+  EXPECT_FALSE(exists());
+  EXPECT_TRUE(driver_->mounted.empty());
+  EXPECT_TRUE(bootstrap_->kept.empty());
 }
 
 }  // namespace

@@ -45,6 +45,10 @@ class RealDriver final : public Driver {
     return engine_.mount_memory(path, bytes);
   }
   void unmount(const std::string& path) override { engine_.unmount(path); }
+  Result<Fd> keep_mounts(const std::string& dir) override { return engine_.keep_mounts(dir); }
+  Result<void> restore_mounts(const std::string& dir, int tree) override {
+    return engine_.restore_mounts(dir, tree);
+  }
   std::string uri(const std::string& id) override { return engine_.uri(id); }
   std::vector<std::string> containers() override { return engine_.list(); }
   std::uint64_t start_time(pid_t pid) override { return runtime::start_time(pid); }

@@ -39,6 +39,9 @@ class Driver {
   /// A memory-backed emptyDir (bytes; 0: half of the machine's memory).
   virtual Result<void> mount_memory(const std::string& path, std::int64_t bytes) = 0;
   virtual void unmount(const std::string& path) = 0;
+  /// Everything mounted below `dir` as one descriptor that outlives this process; and back again.
+  virtual Result<Fd> keep_mounts(const std::string& dir) = 0;
+  virtual Result<void> restore_mounts(const std::string& dir, int tree) = 0;
   virtual std::string uri(const std::string& id) = 0;
   virtual std::vector<std::string> containers() = 0;
   virtual std::uint64_t start_time(pid_t pid) = 0;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ class FakeApi final : public Api {
  public:
   std::map<kube::Key, Json> objects;
   std::vector<Json> events;
+  std::set<std::string> missing_namespaces;
   std::vector<std::string> deleted;  // "ns/name"
   PodHandlers handlers;
   int tokens = 0;
@@ -61,6 +63,9 @@ class FakeApi final : public Api {
     co_return it->second;
   }
   io::Task<Result<Json>> create(kube::Resource resource, std::string ns, Json object) override {
+    if (missing_namespaces.contains(ns)) {
+      co_return Error(Code::NotFound, "namespaces \"" + ns + "\" not found");
+    }
     if (resource == kube::Resource::of("events")) events.push_back(object);
     objects[{resource, std::move(ns), std::string(json::str(object, {"metadata", "name"}))}] =
         object;
@@ -101,6 +106,7 @@ class FakeDriver final : public Driver {
   std::map<std::string, Process> processes;  // by container id
   std::vector<std::string> removed;
   std::function<void(const std::string& id, int status)> ends;  // set by FakeExits
+  std::set<std::string> mounted;
   bool ignore_term = false, oom = false;
   pid_t next_pid = 1000;
   Result<void> prepare_result;
@@ -177,8 +183,20 @@ class FakeDriver final : public Driver {
   }
   bool oom_killed(const std::string&) override { return oom; }
   void remove_pod(const std::string&) override {}
-  Result<void> mount_memory(const std::string&, std::int64_t) override { return {}; }
-  void unmount(const std::string&) override {}
+  Result<void> mount_memory(const std::string& path, std::int64_t) override {
+    mounted.insert(path);
+    return {};
+  }
+  void unmount(const std::string& path) override {
+    std::erase_if(mounted, [&](const auto& m) { return m.starts_with(path); });
+  }
+  Result<Fd> keep_mounts(const std::string&) override {
+    return Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  }
+  Result<void> restore_mounts(const std::string& dir, int) override {
+    mounted.insert(dir);
+    return {};
+  }
   std::string uri(const std::string& id) override { return "crun://" + id; }
   std::vector<std::string> containers() override {
     std::vector<std::string> out;

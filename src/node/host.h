@@ -1,6 +1,7 @@
 // What a pod's worker gets from the agent that runs it.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,8 @@ class Host {
   virtual void drop(const std::string& uid, const std::string& what) = 0;
   /// Tells the proxy about the pod (again): network, ports, probes to run now.
   virtual void announce(PodWorker& worker) = 0;
+  /// Asks the proxy to give the pod no more requests. Becomes true when none runs there any more.
+  virtual std::shared_ptr<const bool> drain(const std::string& uid) = 0;
   /// Returns when the proxy has let go of the pod, or is dead.
   virtual io::Task<void> gone(std::string uid) = 0;
   virtual void event(const Json& pod, std::string_view type, std::string_view reason,

@@ -46,6 +46,7 @@ class SystemTest : public testing::Test {
     start_agent();
   }
   void TearDown() override {
+    if (loop_) loop_->finish_offloads();  // jobs in hand use what the agent owns
     agent_.reset();
     if (engine_) {
       for (const auto& id : engine_->list()) static_cast<void>(engine_->remove(id));

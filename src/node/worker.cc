@@ -413,12 +413,27 @@ io::Task<Result<void>> PodWorker::make_volumes() {
           host_.loop(), [driver, path, bytes] { return driver->mount_memory(path, bytes); });
       if (!mounted) co_return std::move(mounted).error();
       memory_volumes_.push_back(path);
+      kept_mounts_ = false;
     }
     if (gid) {
       if (::chown(path.c_str(), static_cast<uid_t>(-1), *gid) != 0) {
         co_return errno_error("chown " + path, errno);
       }
       ::chmod(path.c_str(), 02777);
+    }
+  }
+  if (!memory_volumes_.empty() && !kept_mounts_) {
+    // Kept beyond this process: its mount space dies with it, the content must not.
+    Driver* driver = &host_.driver();
+    const std::string dir = run_path() + "/volumes";
+    auto tree = co_await io::blocking<Result<Fd>>(
+        host_.loop(), [driver, dir] { return driver->keep_mounts(dir); });
+    kept_mounts_ = true;
+    if (tree) {
+      host_.keep(uid_, "memory", tree->get());
+    } else {
+      KNIT_LOG(Warn, "memory volumes are lost should the node restart", KV("pod", name_of(pod_)),
+               KV("reason", tree.error()));
     }
   }
   co_return Result<void>();
@@ -542,6 +557,7 @@ io::Task<void> PodWorker::tear_down() {
     net_.reset();  // the last reference: the kernel takes the namespace apart in the background
     for (const char* what : {"netns", "listener", "dns", "link"}) host_.drop(uid_, what);
   }
+  if (!memory_volumes_.empty()) host_.drop(uid_, "memory");
   host_.release_ip(uid_);
   Driver* driver = &host_.driver();
   const std::string cgroup = pod_cgroup(uid_), run = run_path(), data = host_.settings().data_dir;
@@ -685,8 +701,29 @@ Result<void> PodWorker::adopt(const Json& state, std::map<std::string, Fd> kept)
       c->st.state = ContainerStatus::State::Terminated;
     }
   }
+  adopt_memory(std::move(kept["memory"]));
   if (net_) host_.announce(*this);
   return {};
+}
+
+/// The mounts of the former process went with its mount space; the content lives in `tree`.
+void PodWorker::adopt_memory(Fd tree) {
+  const std::string dir = run_path() + "/volumes";
+  for (const Json& volume : json::array(pod_, {"spec", "volumes"})) {
+    if (json::str(volume, {"emptyDir", "medium"}) == "Memory")
+      memory_volumes_.push_back(volume_path(volume));
+  }
+  if (memory_volumes_.empty()) return;
+  kept_mounts_ = true;
+  Result<void> done = Error(Code::NotFound, "the former node kept none");
+  if (tree) done = host_.driver().restore_mounts(dir, tree.get());
+  if (done) {
+    memory_volumes_.insert(memory_volumes_.begin(), dir);  // the tree itself: unmounted first
+    if (auto next = host_.driver().keep_mounts(dir)) host_.keep(uid_, "memory", next->get());
+    return;
+  }
+  KNIT_LOG(Warn, "memory volumes of a pod are empty for containers that start from now on",
+           KV("pod", name_of(pod_)), KV("reason", done.error()));
 }
 
 // ---- for the proxy

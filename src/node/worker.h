@@ -41,6 +41,8 @@ class PodWorker {
   const net::PodNet* network() const { return net_ ? &*net_ : nullptr; }
   /// What the proxy is to know now.
   ipc::Pod message() const;
+  /// Whole lines of a container that the proxy plays. What is not such a container is ignored.
+  void log_of_role(const std::string& container, std::string_view lines, std::uint64_t lost);
   /// Errors: NotFound.
   Result<std::string> log_path(std::string_view container, bool previous) const;
 
@@ -60,6 +62,7 @@ class PodWorker {
     std::string message_file;
     Backoff restart, image;
     std::vector<std::unique_ptr<LogPump>> logs;
+    std::unique_ptr<runtime::LogFile> role_log;
     std::vector<io::Loop::Scope> tasks;  // exec probes, the liveness killer
     io::Loop::Scope loop;
   };
@@ -75,6 +78,7 @@ class PodWorker {
   io::Task<Result<void>> write_contents();
   void failed_mount(const Error& error);
   io::Task<Result<void>> fetch_tokens();
+  void adopt_memory(Fd tree);
   io::Task<void> refresh_volumes();
   io::Task<void> stop_containers(std::int64_t grace);
   io::Task<void> stop_one(Container* c, std::int64_t grace);
@@ -99,6 +103,7 @@ class PodWorker {
   io::Task<Result<runtime::Created>> create(Container* c);
   io::Task<void> pause(Container* c, Duration d);
   io::Task<void> exec_probe(Container* c, std::string which);
+  io::Task<void> drain(Container* c);
   io::Task<Result<void>> run_hook(Container* c, std::string which);
   io::Task<void> kill_for_probe(Container* c, std::string message);
   void waiting(Container* c, std::string reason, std::string message);
@@ -111,8 +116,9 @@ class PodWorker {
   bool has_probe(const Container& c, std::string_view which) const;
   void probe_result(Container* c, std::string_view which, bool ok, const std::string& text);
   Result<void> open_logs(Container* c, Fd& out, Fd& err);
+  runtime::LogFile* role_log(Container* c);
   void pump(Container* c, Fd read_end, std::string stream);
-  void drain(LogPump* p);
+  void drain_log(LogPump* p);
   void append_log(LogPump* p, const std::string& records);
   void end_log(LogPump* p);
   /// Writes what is left and forgets the pipes.
@@ -134,6 +140,7 @@ class PodWorker {
   WallTime tokens_renew_{};
   std::map<std::string, std::map<std::string, std::pair<std::string, std::uint32_t>>> written_;
   std::vector<std::string> memory_volumes_;
+  bool kept_mounts_ = false;
   std::uint64_t stamp_ = 0;
   std::string last_published_;
   io::Event control_;

@@ -93,6 +93,7 @@ void PodWorker::play_role(Container* c) {
   c->st.image_id = "knit.local/role/" + std::string(c->view.role);
   c->st.started = true;
   // queue-proxy is ready when the proxy says that the app is; other roles are ready at once.
+  static_cast<void>(role_log(c));
   const auto probe = proxy_probe(c->view, "readinessProbe");
   c->st.ready = !(c->view.role == "queue-proxy" && net_ && probe && *probe);
   if (net_) host_.announce(*this);
@@ -458,6 +459,18 @@ io::Task<void> PodWorker::exec_probe(Container* c, std::string which) {
   }
 }
 
+/// Knative's preStop hook, aimed at queue-proxy's port 8022, which the proxy plays: until no
+/// request runs at the pod any more, its container ends, or the grace period is over.
+io::Task<void> PodWorker::drain(Container* c) {
+  const auto done = host_.drain(uid_);
+  const Instant begun = host_.loop().now();
+  // Looked up each time: a second deletion may shorten it.
+  while (c->running && !*done &&
+         host_.loop().now() - begun < std::chrono::seconds(grace_of(pod_))) {
+    co_await io::sleep_for(host_.loop(), 10ms);
+  }
+}
+
 io::Task<Result<void>> PodWorker::run_hook(Container* c, std::string which) {
   const Json* hook = json::find(*c->view.json, {"lifecycle", which});
   if (hook == nullptr || !hook->is_object() || !c->running) co_return Result<void>();
@@ -475,7 +488,10 @@ io::Task<Result<void>> PodWorker::run_hook(Container* c, std::string which) {
   if (argv.empty()) {
     // httpGet: Knative's is aimed at queue-proxy, which is the proxy; see README.md.
     const std::int64_t port = json::i64(*hook, {"httpGet", "port"});
-    if (port == 8022 && by_name("queue-proxy") != nullptr) co_return Result<void>();
+    if (port == 8022 && by_name("queue-proxy") != nullptr) {
+      if (which == "preStop") co_await drain(c);
+      co_return Result<void>();
+    }
     co_return Error(Code::Unsupported,
                     "lifecycle." + which + ".httpGet is not supported by Knit's node: use exec");
   }
@@ -505,10 +521,6 @@ std::string PodWorker::log_dir(std::string_view container) const {
 Result<std::string> PodWorker::log_path(std::string_view container, bool previous) const {
   for (const auto& c : containers_) {
     if (c->view.name != container) continue;
-    if (c->st.role) {
-      return Error(Code::NotFound,
-                   "container \"" + c->view.name + "\" is built in: its log is the role's own");
-    }
     const std::int32_t run = c->st.restarts - (previous ? 1 : 0);
     // Waiting for its next start: the newest log is the last run's.
     std::string path = log_dir(container) + "/" + std::to_string(run) + ".log";
@@ -528,12 +540,58 @@ Result<std::string> PodWorker::log_path(std::string_view container, bool previou
   return Error(Code::NotFound, "container \"" + std::string(container) + "\" is not in the pod");
 }
 
+/// The file of a container that Knit plays: made at its start, so that `kubectl logs` has one.
+runtime::LogFile* PodWorker::role_log(Container* c) {
+  if (c->role_log) return c->role_log.get();
+  const std::string dir = log_dir(c->view.name);
+  std::error_code error;
+  std::filesystem::create_directories(dir, error);
+  auto opened = runtime::LogFile::open(dir + "/0.log", host_.settings().logs);
+  if (!opened) {
+    KNIT_LOG(Error, "a built-in container's log cannot be opened", KV("error", opened.error()));
+    return nullptr;
+  }
+  c->role_log = std::move(*opened);
+  const bool by_proxy = c->view.role == "istio-proxy" || c->view.role == "queue-proxy" ||
+                        c->view.role == "istio-ingressgateway";
+  if (!by_proxy && c->role_log->size() == 0) {
+    runtime::LogFormatter formatter("stdout");
+    const std::string line = "built in: Knit's own processes play " + std::string(c->view.role) +
+                             "; what they log is in " + host_.settings().data_dir +
+                             "/log/knit.log\n";
+    static_cast<void>(c->role_log->append(formatter.feed(line, host_.loop().wall_now())));
+  }
+  return c->role_log.get();
+}
+
+void PodWorker::log_of_role(const std::string& container, std::string_view lines,
+                            std::uint64_t lost) {
+  Container* c = by_name(container);
+  if (c == nullptr || !c->st.role || c->st.state != State::Running) return;
+  runtime::LogFile* file = role_log(c);
+  if (file == nullptr) return;
+  runtime::LogFormatter formatter("stdout");
+  const WallTime now = host_.loop().wall_now();
+  std::string records;
+  if (lost > 0) {
+    records = formatter.feed("knit: " + std::to_string(lost) +
+                                 " lines of this log were lost: the node did not take them\n",
+                             now);
+  }
+  records += formatter.feed(lines, now);
+  records += formatter.finish(now);
+  if (auto r = file->append(records); !r) {
+    KNIT_LOG(Warn, "a built-in container's log was lost", KV("error", r.error()));
+  }
+}
+
 Result<void> PodWorker::open_logs(Container* c, Fd& out, Fd& err) {
   close_logs(c);
   const auto real = static_cast<std::size_t>(std::count_if(
       containers_.begin(), containers_.end(), [](const auto& x) { return !x->st.role; }));
-  // The supervisor keeps eight descriptors of a pod, four of them the network's.
-  const bool both = real > 2;
+  // The supervisor keeps eight descriptors of a pod, four of them the network's, one the memory
+  // volumes'.
+  const bool both = real > (memory_volumes_.empty() ? 2U : 1U);
   for (const char* stream : {"stdout", "stderr"}) {
     const bool is_out = std::string_view(stream) == "stdout";
     if (!is_out && both) break;
@@ -573,10 +631,10 @@ void PodWorker::pump(Container* c, Fd read_end, std::string stream) {
   LogPump* p = made.get();
   c->logs.push_back(std::move(made));
   p->watch = host_.loop().watch(p->read_end.get(), io::Loop::Sharing::Sole,
-                                [this, p](io::Ready) { drain(p); });
+                                [this, p](io::Ready) { drain_log(p); });
 }
 
-void PodWorker::drain(LogPump* p) {
+void PodWorker::drain_log(LogPump* p) {
   char buffer[16384];
   while (!p->done) {
     const ssize_t n = ::read(p->read_end.get(), buffer, sizeof buffer);
@@ -603,7 +661,7 @@ void PodWorker::end_log(LogPump* p) {
 
 void PodWorker::close_logs(Container* c) {
   for (const auto& p : c->logs) {
-    drain(p.get());
+    drain_log(p.get());
     end_log(p.get());
   }
   c->logs.clear();

@@ -21,8 +21,6 @@ class Engine {
   struct Hooks {
     /// The channel to that peer, or nullptr while there is none.
     std::function<ipc::Channel*()> server, node;
-    /// The access log of a pod (may be empty). Called on worker threads.
-    std::function<void(const std::string& uid, std::string line)> access_log;
   };
   using Nack = pc::Refusal;
   using Applied = std::function<void(std::vector<Nack> nacks)>;
@@ -39,7 +37,7 @@ class Engine {
 
   /// From the supervisor: purposes "host-capture", "router-https", "router-http", "node-port:…".
   Result<void> on_listener(const ipc::Listener& listener, Fd fd);
-  /// Pod, Gone, Sockets, Listening. Acked here where ipc.md says so.
+  /// Pod, Gone, Sockets, Listening, Drain. Acked here where ipc.md says so.
   void on_node(ipc::Received message);
   /// Cert, Metrics (Delta is config_stream's).
   void on_server(ipc::Received message);
@@ -66,7 +64,7 @@ class Engine {
   };
   struct PodState {
     ipc::Pod message;
-    bool app_ready = false;
+    bool app_ready = false, draining = false;
     std::vector<std::uint32_t> wanted;  // by worker; the last is the prober's
   };
   void publish(TablesRef next, std::function<void()> all_run);
@@ -83,6 +81,7 @@ class Engine {
   void send_want(const std::string& uid);
   void attach_revision(const std::string& uid);
   void send_demand(const std::string& revision);
+  void look_drained(const std::string& uid);
   struct Affected {
     bool all = false;
     std::set<std::string> names, namespaces, hosts;
@@ -101,6 +100,7 @@ class Engine {
   Shared shared_;
   std::vector<WorkerSlot> workers_;
   TablesRef tables_;
+  LogSender logs_;
   Sockets probe_sockets_;
   Prober prober_;
   HandshakeCache handshakes_;
@@ -109,6 +109,7 @@ class Engine {
   std::map<std::string, std::string> told_reach_;  // ingress → last state
   std::map<std::string, std::string> told_hash_;   // revision → sks hash reported
   std::set<std::string> demanded_;
+  std::map<std::string, io::Loop::Timer> drains_;  // pods whose requests must end first
   io::Loop::Timer tick_, drain_timer_, probe_timer_;
   std::function<void()> drained_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);

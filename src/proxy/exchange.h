@@ -21,6 +21,10 @@ inline constexpr char kTermination[] =
     "upstream connect error or disconnect/reset before headers. reset reason: connection "
     "termination";
 
+/// All lines of a field as one value: RFC 9110 5.3; empty values add nothing.
+std::string join_lines(const http::h1::Head& head, std::string_view name,
+                       std::string_view delimiter = ", ");
+
 /// What routing decided. A reply, a revision (activator or direct), a pod, or an address.
 struct Decision {
   enum class Kind { Reply, Revision, Pod, Address } kind = Kind::Reply;
@@ -40,6 +44,8 @@ struct Decision {
   Duration timeout{};  // of the route
   std::string rewrite_authority;
   std::string service;  // "ns/name", for metrics
+  std::uint16_t service_port = 0;
+  std::string gateway_uid;  // of a hop through a gateway inside the process
   std::string route_name;
   std::vector<std::pair<std::string, std::string>> set_headers;  // SET semantics, last wins
   std::string xfcc;                                              // elements, oldest caller first

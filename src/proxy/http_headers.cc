@@ -63,6 +63,17 @@ std::string forwarded_shim(std::string_view xff, std::string_view xfp, std::stri
 
 }  // namespace
 
+std::string join_lines(const http::h1::Head& head, std::string_view name,
+                       std::string_view delimiter) {
+  std::string out;
+  for (const Field& f : head.fields) {
+    if (f.value.empty() || !iequals(f.name, name)) continue;
+    if (!out.empty()) out += delimiter;
+    out += f.value;
+  }
+  return out;
+}
+
 bool untrusted_header(std::string_view name) {
   return starts_with_nocase(name, "k-") || starts_with_nocase(name, "knative-serving-") ||
          starts_with_nocase(name, "x-envoy-") || starts_with_nocase(name, "x_envoy_") ||
@@ -86,9 +97,12 @@ void write_upstream_head(std::string& out, const HeadInputs& in) {
   http::h1::write_request_line(out, head.method, head.path.empty() ? "/" : head.path);
   std::string_view host = d.rewrite_authority.empty() ? head.authority : d.rewrite_authority;
   http::h1::write_field(out, "Host", host.empty() ? std::string_view(d.ip) : host);  // HTTP/1.0
-  std::string_view xff, xfp, xfh;
+  std::string_view xfp, xfh;
+  std::string all_xff;
+  bool trailers = false;
   bool forwarded = false;
   for (const Field& f : head.fields) {
+    trailers = trailers || (iequals(f.name, "te") && http::h1::has_token(f.value, "trailers"));
     if (iequals(f.name, "host") || iequals(f.name, "content-length") ||
         http::h1::hop_by_hop(f.name) || untrusted_header(f.name) ||
         iequals(f.name, "http2-settings") || iequals(f.name, "proxy") ||
@@ -96,25 +110,26 @@ void write_upstream_head(std::string& out, const HeadInputs& in) {
       continue;
     }
     if (iequals(f.name, "x-forwarded-for")) {
-      xff = f.value;
+      if (f.value.empty()) continue;
+      if (!all_xff.empty()) all_xff += ", ";
+      all_xff += f.value;
       continue;
     }
     if (iequals(f.name, "x-request-id")) continue;
     if (iequals(f.name, "x-forwarded-proto")) {
-      xfp = f.value;
+      if (xfp.empty()) xfp = f.value;  // no list: the first one counts, as for Go's Header.Get
       continue;
     }
-    if (iequals(f.name, "x-forwarded-host")) xfh = f.value;
+    if (iequals(f.name, "x-forwarded-host")) xfh = xfh.empty() ? f.value : xfh;
     if (iequals(f.name, "forwarded")) forwarded = true;
     if (is_set(d, f.name) || named_by_connection(head, f.name)) continue;
     http::h1::write_field(out, f.name, f.value);
   }
   // Trailers pass only where both sides asked for them; gRPC needs HTTP/2 anyway.
-  if (const auto* te = head.find("te"); te && http::h1::has_token(*te, "trailers")) {
+  if (trailers) {
     http::h1::write_field(out, "TE", "trailers");
     http::h1::write_field(out, "Connection", "TE");
   }
-  std::string all_xff(xff);
   std::string proto(xfp);
   if (d.edge) {
     if (!all_xff.empty()) all_xff += ", ";

@@ -112,6 +112,7 @@ struct Walk {
     const auto* p = s ? port_of(*s, port) : nullptr;
     if (!p) return reply(503, "", "NC", "cluster_not_found");
     d.service = name;
+    d.service_port = port;
     if (!s->revision.empty()) return revision(s->revision, s);
     if (p->backends.empty()) return reply(503, "no healthy upstream", "UH", "no_healthy_upstream");
     const auto& b = p->backends[random % p->backends.size()];
@@ -211,6 +212,7 @@ struct Walk {
     if (v == HopVerdict::Rejected || mtls != (mode == pc::TlsMode::IstioMutual)) {
       return terminated();
     }
+    d.gateway_uid = uid;
     d.mtls = mtls;
     if (mtls) {
       if (d.source_principal.empty()) d.source_principal = d.sender.spiffe_id;

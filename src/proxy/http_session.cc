@@ -2,6 +2,9 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <deque>
+
 #include "base/log.h"
 
 namespace knit::proxy {
@@ -137,8 +140,6 @@ void HttpSession::start_exchange() {
   x_.started = x_.last_write = worker_.loop().now();
   x_.wall_started = worker_.loop().wall_now();
   x_.method = head.method;
-  x_.received_before = down_->received();
-  x_.sent_before = down_->sent();
   if (!head.keep_alive || head.minor == 0 || worker_.draining()) close_after_ = true;
   if (head.method == "CONNECT")
     return reply(405, "CONNECT is not served here\n", "-", "direct_response");
@@ -146,13 +147,19 @@ void HttpSession::start_exchange() {
     return reply(501, "Upgrade to websocket is not supported yet\n", "-", "direct_response");
   }
   if (answer_in_place(head)) return;
-  const RequestView q{head.method, head.authority, head.path,
-                      [&head](std::string_view name) -> const std::string_view* {
-                        return untrusted_header(name) &&
-                                       !http::h1::iequals(name, "knative-serving-tag")
-                                   ? nullptr
-                                   : head.find(name);
-                      }};
+  // Envoy matches all lines of a field as one value, joined by a comma.
+  std::deque<std::pair<std::string, std::string_view>> joined;
+  const auto lookup = [&head, &joined](std::string_view name) -> const std::string_view* {
+    if (untrusted_header(name) && !http::h1::iequals(name, "knative-serving-tag")) return nullptr;
+    const auto lines = std::count_if(head.fields.begin(), head.fields.end(), [&](const auto& f) {
+      return http::h1::iequals(f.name, name);
+    });
+    if (lines < 2) return head.find(name);
+    auto& [text, view] = joined.emplace_back(join_lines(head, name, ","), std::string_view());
+    view = text;
+    return &view;
+  };
+  const RequestView q{head.method, head.authority, head.path, lookup};
   x_.decision = route_request(*x_.tables, context_, q, worker_.random());
   x_.request_id = request_id_of(head, x_.decision, *worker_.shared().random);
   Decision& d = x_.decision;
@@ -183,86 +190,6 @@ void HttpSession::start_exchange() {
     case Decision::Kind::Address:
       return connect();
   }
-}
-
-/// Probes and queue-proxy's own ports. Source: spec/serving.md 5.1, 5.3.
-bool HttpSession::answer_in_place(const http::h1::Head& head) {
-  if (context_.listener != HttpContext::Listener::Inbound) return false;
-  const auto* w = x_.tables->workloads.find(context_.target);
-  if (!w) return false;
-  if (!w->revision.empty() &&
-      (context_.port == 8022 || context_.port == 9090 || context_.port == 9091)) {
-    return queue_admin(head);
-  }
-  const bool activator = w->role == pc::Role::Activator;
-  if (!activator && !queue_proxy_port(*w, context_.port)) return false;
-  const auto* probe = head.find("k-network-probe");
-  const auto* agent = head.find("user-agent");
-  const bool kubelet = agent && agent->starts_with("kube-probe/");
-  if (!probe && !kubelet) return false;
-  const std::string value = probe ? std::string(*probe) : "";
-  if (value == "probe") {
-    const auto* hash = head.find("k-network-hash");
-    if (!hash) {
-      reply(400, "a probe request must contain a non-empty \"K-Network-Hash\" header", "-",
-            "direct_response");
-      return true;
-    }
-    std::string out;
-    http::h1::write_status_line(out, 200);
-    http::h1::write_field(out, "K-Network-Hash", *hash);
-    http::h1::write_field(out, "Content-Length", "0");
-    http::h1::write_end_of_head(out);
-    x_.status = 200;
-    x_.response_started = true;
-    down_->write(out);
-    x_.request_done = head.framing == Framing::None;
-    x_.response_done = true;
-    finish_exchange();
-    return true;
-  }
-  if (activator && (kubelet || value == "activator")) {
-    reply(200, kubelet ? "" : "activator", "-", "direct_response");
-    return true;
-  }
-  if (!activator && (value == "queue" || kubelet)) {
-    if (w->terminating) {
-      reply(503, "shutting down", "-", "direct_response");
-    } else if (worker_.shared().gate(w->revision)->usable(context_.target)) {
-      reply(200, "queue", "-", "direct_response");
-    } else {
-      reply(503, "", "-", "direct_response");
-    }
-    return true;
-  }
-  reply(400, "unexpected probe header value: \"" + value + "\"", "-", "direct_response");
-  return true;
-}
-
-bool HttpSession::queue_admin(const http::h1::Head& head) {
-  const std::string_view path = head.path.substr(0, head.path.find('?'));
-  if (context_.port == 8022) {
-    if (path != "/wait-for-drain" && path != "/drain") {
-      reply(404, "404 page not found\n", "-", "direct_response");
-      return true;
-    }
-    const auto* w = x_.tables->workloads.find(context_.target);
-    // Waits until no request runs at this pod; the timer looks again (on_timer).
-    if (w && worker_.shared().gate(w->revision)->pod_in_flight(context_.target) == 0) {
-      reply(200, "", "-", "direct_response");
-    } else {
-      state_ = State::Waiting;
-      x_.details = "wait_for_drain";
-      x_.request_done = head.framing == Framing::None;
-    }
-    return true;
-  }
-  if (path == "/metrics" && worker_.shared().admin_page) {
-    reply(200, worker_.shared().admin_page(context_.target, path), "-", "direct_response");
-  } else {
-    reply(404, "404 page not found\n", "-", "direct_response");
-  }
-  return true;
 }
 
 void HttpSession::connect() {
@@ -308,6 +235,7 @@ bool HttpSession::pump_request() {
     const auto step = request_.next(down_->input());
     if (step.event == Parser::Event::Data) {
       x_.body_forwarded = true;
+      x_.body_in += step.data.size();
       if (request_.head().framing == Framing::Chunked) {
         http::h1::write_chunk(up_->out(), step.data);
       } else {
@@ -349,6 +277,7 @@ bool HttpSession::pump_response() {
     const auto step = response_.next(up_->input());
     if (step.event == Parser::Event::Data) {
       x_.last_write = worker_.loop().now();
+      x_.body_out += step.data.size();
       if (x_.chunked_down) {
         http::h1::write_chunk(down_->out(), step.data);
       } else {
@@ -467,68 +396,6 @@ void HttpSession::finish_exchange() {
   down_->flush();
   state_ = State::Idle;
   idle_since_ = head_since_ = worker_.loop().now();
-}
-
-void HttpSession::end_exchange() {
-  if (!x_.active) return;
-  x_.active = false;
-  x_.token.reset();
-  socket_wait_.cancel();
-  const Instant now = worker_.loop().now();
-  if (x_.gate) {
-    if (!x_.granted.empty()) {
-      x_.gate->release(now, x_.granted);
-    } else if (x_.ticket != 0) {
-      x_.gate->cancel(now, x_.ticket);  // granted meanwhile: `resume` sees the dead token
-    }
-    x_.gate.reset();
-  }
-  if (context_.listener == HttpContext::Listener::Inbound &&
-      x_.decision.kind == Decision::Kind::Reply && x_.decision.status == 0) {
-    return;  // probes and admin pages are not traffic
-  }
-  const http::h1::Head& head = request_.head();
-  AccessRecord r;
-  r.start = x_.wall_started;
-  r.method = x_.method;
-  if (!x_.method.empty()) {
-    r.path = head.path;
-    r.authority = head.authority;
-    if (const auto* agent = head.find("user-agent")) r.user_agent = *agent;
-    if (const auto* xff = head.find("x-forwarded-for")) r.forwarded_for = *xff;
-  }
-  r.request_id = x_.request_id;
-  r.status = x_.status;
-  r.flags = x_.flags;
-  r.details = x_.details;
-  r.bytes_received = down_->received() - x_.received_before;
-  r.bytes_sent = down_->sent() + down_->pending() - x_.sent_before;
-  r.duration = now - x_.started;
-  r.upstream_time = x_.upstream_time;
-  const Decision& d = x_.decision;
-  if (!d.ip.empty()) r.upstream = d.ip + ":" + std::to_string(d.port);
-  r.downstream_remote = context_.caller.remote_ip;
-  r.sni = context_.sni;
-  r.mtls = d.mtls;
-  r.destination_service = d.service;
-  r.source_principal = d.source_principal;
-  r.reporter = context_.listener == HttpContext::Listener::Inbound ? "destination" : "source";
-  std::string log_uid = context_.target;
-  if (x_.tables) {
-    const auto& source_uid =
-        context_.listener == HttpContext::Listener::Gateway ? context_.target : context_.caller.uid;
-    if (const auto* w = x_.tables->workloads.find(source_uid)) {
-      r.source_workload = w->workload_name;
-      r.source_namespace = w->ns;
-    }
-    if (const auto* w = x_.tables->workloads.find(d.uid)) {
-      r.destination_workload = w->workload_name;
-      r.destination_namespace = w->ns;
-      r.destination_principal = w->spiffe_id;
-    }
-  }
-  if (log_uid.empty()) log_uid = context_.caller.uid;
-  worker_.record(std::move(r), log_uid);
 }
 
 void HttpSession::reply(int status, std::string_view body, const char* flags, const char* details,

@@ -46,7 +46,7 @@ class HttpSession final : public Session, public Conn::Owner {
     const char* flags = "-";
     const char* details = "via_upstream";
     Duration upstream_time{}, silence{};
-    std::uint64_t received_before = 0, sent_before = 0;
+    std::uint64_t body_in = 0, body_out = 0;
     bool head_sent = false;         // to the app
     bool response_started = false;  // to the client
     bool request_done = false, response_done = false;
@@ -86,6 +86,7 @@ class HttpSession final : public Session, public Conn::Owner {
   void arm();
   void on_timer();
   bool queue_admin(const http::h1::Head& head);
+  void log_request(const AccessRecord& record);
 
   std::unique_ptr<Conn> down_, up_;
   HttpContext context_;

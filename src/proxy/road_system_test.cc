@@ -115,6 +115,9 @@ class RoadTest : public testing::Test {
     r.timeout = timeout;
     r.user_port = user_port;
     r.sks_hash = "s1";
+    r.request_log_template =
+        R"({{.Request.Method}} {{js .Request.RequestURI}} {{.Response.Code}} {{.Revision.Name}} )"
+        R"({{index .Request.Header "X-Kept"}})";
     rig.put(pc::Type::Revision, "default/hello-00001", r);
     pc::Service s;
     s.cluster_ips = {rig.ip(130)};
@@ -167,7 +170,8 @@ TEST_F(RoadTest, AWarmRequestPassesEveryHop) {
   const Answer a =
       get("K-Network-Hash: forged\r\nX-Forwarded-Client-Cert: forged\r\n"
           "Kn-Namespace: forged\r\nKnative-Serving-Revision: forged\r\n"
-          "X-Envoy-Attempt-Count: 7\r\nX-Forwarded-For: 9.9.9.9\r\n"
+          "X-Envoy-Attempt-Count: 7\r\nX-Forwarded-For: 8.8.8.8\r\nX-Forwarded-For:\r\n"
+          "X-Forwarded-For: 7.7.7.7, 9.9.9.9\r\nVia: 1.1 a\r\nVia: 1.1 b\r\n"
           "X-Request-Id: mine\r\nConnection: x-forwarded-for\r\nX-Kept: yes\r\n");
   ASSERT_EQ(a.status(), 200) << a.bytes;
   const std::string seen = a.body();
@@ -175,7 +179,10 @@ TEST_F(RoadTest, AWarmRequestPassesEveryHop) {
   EXPECT_EQ(seen.find("Attempt-Count"), std::string::npos);
   EXPECT_EQ(seen.find("mine"), std::string::npos) << "the edge makes its own x-request-id";
   EXPECT_NE(seen.find("X-Kept: yes"), std::string::npos);
-  EXPECT_NE(seen.find("X-Forwarded-For: 9.9.9.9, 127.0.0.1"), std::string::npos) << seen;
+  EXPECT_NE(seen.find("X-Forwarded-For: 8.8.8.8, 7.7.7.7, 9.9.9.9, 127.0.0.1"), std::string::npos)
+      << seen;
+  EXPECT_NE(seen.find("Via: 1.1 a\r\nVia: 1.1 b\r\n"), std::string::npos) << seen;
+  EXPECT_NE(seen.find("Forwarded: for=8.8.8.8;"), std::string::npos) << seen;
   EXPECT_NE(seen.find("X-Forwarded-Proto: https"), std::string::npos);
   // One XFCC element per logical hop, the oldest caller first.
   const auto first = seen.find("By=spiffe://cluster.local/ns/knative-serving/sa/controller;");
@@ -186,7 +193,21 @@ TEST_F(RoadTest, AWarmRequestPassesEveryHop) {
   EXPECT_NE(a.bytes.find("Server: istio-envoy"), std::string::npos);
   EXPECT_EQ(app.requests, 1);
   EXPECT_EQ(rig.engine->in_flight(), 0U);
-  ASSERT_EQ(rig.access_log["gw"].size(), 1U);
+  // Each sidecar and gateway of the road has its line. Source: design.md 4, spec/mesh.md 2.10.
+  ASSERT_TRUE(rig.until([&] { return rig.access_log.size() == 4; }));
+  ASSERT_EQ(rig.access_log["gw/istio-proxy"].size(), 1U);
+  const std::string at_gateway = rig.access_log["gw/istio-proxy"][0];
+  EXPECT_NE(at_gateway.find("] \"GET / HTTP/1.1\" 200 - via_upstream - \"-\" 0 "),
+            std::string::npos)
+      << at_gateway;
+  EXPECT_NE(at_gateway.find(" outbound|"), std::string::npos) << at_gateway;
+  EXPECT_EQ(rig.access_log["act/istio-proxy"].size(), 1U);
+  EXPECT_EQ(rig.access_log["pod1/queue-proxy"],
+            std::vector<std::string>{"GET / 200 hello-00001 [yes]"});
+  ASSERT_EQ(rig.access_log["pod1/istio-proxy"].size(), 1U);
+  const std::string at_pod = rig.access_log["pod1/istio-proxy"][0];
+  EXPECT_NE(at_pod.find(" inbound|"), std::string::npos) << at_pod;
+  EXPECT_TRUE(at_pod.ends_with(" default")) << at_pod;
 }
 
 TEST_F(RoadTest, PipelinedAndKeptAlive) {

@@ -26,6 +26,7 @@ class Session {
 struct Caller {
   std::string uid;  // the pod, or empty: the host or the outside
   std::string remote_ip;
+  std::uint16_t remote_port = 0;  // 0: not known
 };
 
 /// Which logical listener a connection arrived at.

@@ -20,31 +20,7 @@ std::string label(std::string_view s) {
   }
   return out;
 }
-std::string quoted(std::string_view s) {
-  if (s.empty()) return "\"-\"";
-  std::string out = "\"";
-  for (const char c : s) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  }
-  return out + "\"";
-}
-std::string_view dash(std::string_view s) { return s.empty() ? "-" : s; }
-std::int64_t ms(Duration d) { return d.count() / 1'000'000; }
-
 }  // namespace
-
-std::string access_log_line(const AccessRecord& r) {
-  return fmt::format(
-      "[{}] \"{} {} {}\" {} {} {} - {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}\n",
-      rfc3339_fraction(r.start, 6).substr(0, 23) + "Z", dash(r.method), dash(r.path),
-      r.tcp ? "-" : "HTTP/1.1", r.status, r.flags, r.details, quoted("-"), r.bytes_received,
-      r.bytes_sent, ms(r.duration),
-      r.upstream_time.count() == 0 ? "-" : fmt::format("{}", ms(r.upstream_time)),
-      quoted(r.forwarded_for), quoted(r.user_agent), quoted(r.request_id), quoted(r.authority),
-      quoted(r.upstream), dash(r.destination_service), "-", dash(r.downstream_local),
-      dash(r.downstream_remote), dash(r.sni), dash(r.route_name), "");
-}
 
 void TrafficMetrics::count(const AccessRecord& r) {
   std::string key = fmt::format(

@@ -10,30 +10,11 @@
 #include <vector>
 
 #include "base/random.h"
+#include "proxy/access_log.h"
 #include "proxy/gate.h"
 #include "proxy/shards.h"
 
 namespace knit::proxy {
-
-/// One finished request or L4 connection, as Istio's access log and metrics see it.
-struct AccessRecord {
-  WallTime start{};
-  std::string method, path, authority, user_agent, request_id, forwarded_for;
-  int status = 0;
-  const char* flags = "-";
-  const char* details = "-";
-  std::uint64_t bytes_received = 0, bytes_sent = 0;
-  Duration duration{}, upstream_time{};
-  std::string upstream, downstream_remote, downstream_local, sni, route_name;
-  std::string reporter;  // "source", "destination"
-  std::string source_workload, source_namespace, source_principal;
-  std::string destination_workload, destination_namespace, destination_principal,
-      destination_service;
-  bool mtls = false;
-  bool tcp = false;
-};
-/// Istio's default text format. Source: istio pkg/model/accesslog.go EnvoyTextLogFormat.
-std::string access_log_line(const AccessRecord& r);
 
 /// Counters of one worker, merged by the reader. The mutex is uncontended but for a scrape.
 class TrafficMetrics {
@@ -71,7 +52,7 @@ class Shared {
   /// Set once before the workers run; called from worker threads, so they post.
   std::function<void(const std::string& uid, std::uint32_t level, unsigned worker)> want;
   std::function<void(const std::string& revision)> demand;
-  std::function<void(const std::string& uid, std::string line)> access_log;  // may be empty
+  std::function<void(AccessLog::Batch batch)> access_log;
   std::function<std::string(const std::string& uid, std::string_view path)> admin_page;
 
  private:

@@ -97,10 +97,12 @@ void TcpSession::close(How how, const char* flags) {
   r.start = wall_started_;
   r.duration = worker_.loop().now() - started_;
   r.flags = flags;
+  r.service_port = port_;
   r.bytes_received = down_->received();
   r.bytes_sent = down_->sent();
   r.upstream = ip_ + ":" + std::to_string(port_);
-  r.downstream_remote = caller_.remote_ip;
+  r.upstream_port = port_;
+  r.downstream_remote = caller_.remote_ip + ":" + std::to_string(caller_.remote_port);
   r.reporter = caller_.uid.empty() ? "destination" : "source";
   const TablesRef& t = worker_.tables();
   if (const auto* w = t->workloads.find(caller_.uid)) {
@@ -113,7 +115,7 @@ void TcpSession::close(How how, const char* flags) {
     r.destination_namespace = w->ns;
     r.destination_principal = w->spiffe_id;
   }
-  worker_.record(std::move(r), uid_.empty() ? caller_.uid : uid_);
+  worker_.record(r, {{caller_.uid, false}, {uid_, true}}, *t);
   if (how == How::Reset) down_->reset_on_close();
   down_->set_owner(nullptr);
   if (up_) {

@@ -217,12 +217,7 @@ class Rig {
     engine =
         *Engine::create(*loop, loops, system_random(),
                         {.server = [this] { return server_end ? server_proxy_end.get() : nullptr; },
-                         .node = [this] { return node_proxy_end.get(); },
-                         .access_log =
-                             [this](const std::string& uid, std::string line) {
-                               const std::lock_guard lock(log_mutex);
-                               access_log[uid].push_back(std::move(line));
-                             }});
+                         .node = [this] { return node_proxy_end.get(); }});
     for (auto& w : worker_loops) worker_threads.emplace_back([l = w.get()] { l->run(); });
     std::tie(server_end, server_proxy_end) =
         ipc::memory_channels(*loop, {[this](ipc::Received r) { on_server(std::move(r)); }, [] {}},
@@ -393,6 +388,16 @@ class Rig {
       s.uid = want.uid;
       node_end->send(s, std::move(fds));
     }
+    if (r.type == ipc::MessageType::Logged) {
+      const auto logged = *r.as<ipc::Logged>();
+      node_end->ack(r);
+      std::string_view rest = logged.lines;
+      while (!rest.empty()) {
+        const auto end = rest.find('\n');
+        access_log[logged.uid + "/" + logged.container].emplace_back(rest.substr(0, end));
+        rest.remove_prefix(end + 1);
+      }
+    }
     if (r.type == ipc::MessageType::Probed) {
       const auto p = *r.as<ipc::Probed>();
       probed[p.uid + " " + p.probe] = p;
@@ -402,7 +407,6 @@ class Rig {
   std::unique_ptr<io::RealLoop> loop;
   std::vector<std::unique_ptr<io::RealLoop>> worker_loops;
   std::vector<std::thread> worker_threads;
-  std::mutex log_mutex;
   std::string net;
   std::shared_ptr<const pki::Authority> mesh_ca, apps_ca;
   std::unique_ptr<Engine> engine;

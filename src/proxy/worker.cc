@@ -46,6 +46,10 @@ Worker::Worker(io::Loop& loop, Shared& shared, unsigned index)
                [this](const std::string& uid, std::uint32_t level) {
                  if (shared_.want) shared_.want(uid, level, index_);
                }),
+      access_log_(loop,
+                  [this](AccessLog::Batch batch) {
+                    if (shared_.access_log) shared_.access_log(std::move(batch));
+                  }),
       random_state_(shared.random->next() | 1) {}
 
 Worker::~Worker() {
@@ -126,7 +130,8 @@ void Worker::accept_some(const std::string& key) {
     size = sizeof local;
     getsockname(fd.get(), reinterpret_cast<sockaddr*>(&local), &size);
     const auto [ip, port] = address_of(local);
-    Caller caller{l->info.uid, address_of(peer).first};
+    auto [from, from_port] = address_of(peer);
+    Caller caller{l->info.uid, std::move(from), from_port};
     auto conn = std::make_unique<Conn>(loop_, std::move(fd));
     conn->start(Conn::Phase::Peeking);
     switch (l->info.kind) {
@@ -157,9 +162,20 @@ void Worker::drain() {
 
 void Worker::tick() { sockets_.sweep(loop_.now() - 60s); }
 
-void Worker::record(AccessRecord r, const std::string& uid) {
+void Worker::record(const AccessRecord& r, std::initializer_list<Hop> hops, const Tables& tables) {
   metrics_.count(r);
-  if (shared_.access_log) shared_.access_log(uid, access_log_line(r));
+  std::string_view last;
+  for (const Hop& hop : hops) {
+    const auto* w = hop.uid.empty() || hop.uid == last ? nullptr : tables.workloads.find(hop.uid);
+    if (!w || (!w->injected && w->role != pc::Role::IngressGateway)) continue;
+    last = hop.uid;
+    const auto* mesh = tables.meshes.find(w->mesh);
+    const auto format = mesh ? mesh->access_log : pc::AccessLogFormat::Off;
+    if (format == pc::AccessLogFormat::Off) continue;
+    access_log_.add(hop.uid, "istio-proxy", [&](std::string& out) {
+      append_access_line(out, r, hop.inbound, format, tables.settings.cluster_domain);
+    });
+  }
 }
 
 }  // namespace knit::proxy

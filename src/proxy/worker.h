@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <string>
@@ -77,7 +78,13 @@ class Worker {
   void enter_dns(std::unique_ptr<Conn> conn, Caller caller);
   void enter_tcp(std::unique_ptr<Conn> conn, Caller caller, const std::string& uid,
                  const std::string& ip, std::uint16_t port);
-  void record(AccessRecord record, const std::string& uid);
+  /// Counts it, and writes a line for each sidecar or gateway that saw it.
+  struct Hop {
+    std::string_view uid;
+    bool inbound = false;
+  };
+  void record(const AccessRecord& record, std::initializer_list<Hop> hops, const Tables& tables);
+  AccessLog& access_log() { return access_log_; }
 
  private:
   struct Listening {
@@ -95,6 +102,7 @@ class Worker {
   TablesRef tables_;
   Sockets sockets_;
   TrafficMetrics metrics_;
+  AccessLog access_log_;
   std::shared_ptr<TlsContext> default_certificate_;
   std::map<std::string, std::shared_ptr<Listening>> listeners_;
   std::unordered_map<Session*, std::unique_ptr<Session>> sessions_;

@@ -68,6 +68,7 @@ struct Certificate {
   KNIT_FIELDS(v(1, s.chain_pem); v(2, s.key_pem); v(3, s.ca_pem);)
 };
 
+enum class AccessLogFormat : std::uint32_t { Text, Off, Json };
 /// Named by mesh.
 struct Mesh {
   std::string trust_domain = "cluster.local";
@@ -77,9 +78,11 @@ struct Mesh {
   /// The mesh-wide DestinationRule for *.cluster.local (SMCP mtls: true): mesh clients always send
   /// mTLS to in-cluster hosts, also to peers without a sidecar.
   bool force_mtls_to_cluster = false;
+  AccessLogFormat access_log = AccessLogFormat::Text;
   bool operator==(const Mesh&) const = default;
   KNIT_FIELDS(v(1, s.trust_domain); v(2, s.outbound_registry_only); v(3, s.sniff_inbound);
-              v(4, s.sniff_outbound); v(5, s.drain); v(6, s.force_mtls_to_cluster);)
+              v(4, s.sniff_outbound); v(5, s.drain); v(6, s.force_mtls_to_cluster);
+              v(7, s.access_log);)
 };
 
 enum class MtlsMode : std::uint32_t { Permissive, Strict, Disable };
@@ -164,11 +167,13 @@ struct Revision {
   std::string sks_hash;  // changes whenever mode or generation changed: acked back in Stats
   /// The readiness probe that queue-proxy runs (SERVING_READINESS_PROBE JSON).
   std::string readiness_probe_json;
+  /// queue-proxy's request log (config-observability); empty: off.
+  std::string request_log_template;
   bool operator==(const Revision&) const = default;
   KNIT_FIELDS(v(1, s.service); v(2, s.configuration); v(3, s.container_concurrency);
               v(4, s.timeout); v(5, s.response_start_timeout); v(6, s.idle_timeout);
               v(7, s.user_port); v(8, s.h2c); v(9, s.proxy_mode); v(10, s.pods);
-              v(11, s.sks_hash); v(12, s.readiness_probe_json);)
+              v(11, s.sks_hash); v(12, s.readiness_probe_json); v(13, s.request_log_template);)
 };
 
 enum class TlsMode : std::uint32_t { Plain, Simple, Mutual, IstioMutual, Passthrough };

@@ -397,6 +397,28 @@ void Engine::unmount(const std::string& path) {
   });
 }
 
+Result<Fd> Engine::keep_mounts(const std::string& dir) {
+  Fd tree;
+  KNIT_TRY_VOID(mounts_->run([&]() -> Result<void> {
+    tree = Fd(static_cast<int>(
+        ::syscall(SYS_open_tree, AT_FDCWD, dir.c_str(),
+                  static_cast<unsigned>(OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE))));
+    if (!tree) return errno_error("keep the mounts below " + dir, errno);
+    return {};
+  }));
+  return tree;
+}
+
+Result<void> Engine::restore_mounts(const std::string& dir, int tree) {
+  return mounts_->run([&]() -> Result<void> {
+    if (::syscall(SYS_move_mount, tree, "", AT_FDCWD, dir.c_str(),
+                  static_cast<unsigned>(MOVE_MOUNT_F_EMPTY_PATH)) != 0) {
+      return errno_error("mount what was kept at " + dir, errno);
+    }
+    return {};
+  });
+}
+
 std::vector<std::string> Engine::list() const {
   std::vector<std::string> out;
   for (const char* dir : {"/crun", "/runc"}) {

@@ -60,6 +60,9 @@ class Engine {
   /// space.
   Result<void> mount_memory(const std::string& path, std::int64_t bytes);
   void unmount(const std::string& path);
+  /// What is mounted below `dir`, as one descriptor that outlives this process; and back again.
+  Result<Fd> keep_mounts(const std::string& dir);
+  Result<void> restore_mounts(const std::string& dir, int tree);
   /// Ids that the runtime's state directory has.
   std::vector<std::string> list() const;
   const CgroupLayout& cgroups() const { return cgroups_; }

@@ -41,6 +41,7 @@ class LogFile {
   static Result<std::unique_ptr<LogFile>> open(std::string path, LogSettings settings);
   Result<void> append(std::string_view records);
   const std::string& path() const { return path_; }
+  std::uint64_t size() const { return size_; }
 
  private:
   LogFile(std::string path, LogSettings settings) : path_(std::move(path)), settings_(settings) {}
