@@ -96,11 +96,14 @@ TEST_F(Compile, Revision) {
     "namespace":"default","labels":{"serving.knative.dev/revision":"hello-00001"}},
     "spec":{"nodeName":"knit","containers":[{"name":"c","image":"x"}]}})");
   const std::string revision_uid = world.uid(res::revisions(), "default", "hello-00001");
-  Json deployment = json::parse(R"({"apiVersion":"apps/v1","kind":"Deployment",
+  Json deployment =
+      json::parse(R"({"apiVersion":"apps/v1","kind":"Deployment",
     "metadata":{"name":"hello-00001-deployment","namespace":"default"},"spec":{"replicas":0,
     "template":{"spec":{"containers":[{"name":"queue-proxy","image":"knit.local/role/queue-proxy",
-    "env":[{"name":"SERVING_READINESS_PROBE","value":"{\"tcpSocket\":{}}"}]}]}}}})")
-                        .value();
+    "env":[{"name":"SERVING_READINESS_PROBE","value":"{\"tcpSocket\":{}}"},
+    {"name":"OBSERVABILITY_CONFIG","value":"{\"logging.enable-request-log\":\"true\",)"
+                  R"(\"logging.request-log-template\":\"{{.Request.Method}}\"}"}]}]}}}})")
+          .value();
   json::set(deployment, {"metadata", "ownerReferences"},
             JsonArray{JsonObject{{"apiVersion", "serving.knative.dev/v1"},
                                  {"kind", "Revision"},
@@ -113,6 +116,7 @@ TEST_F(Compile, Revision) {
   EXPECT_NE(r->sks_hash, hash);
   EXPECT_EQ(r->pods, std::vector<std::string>{world.uid(res::pods(), "default", "p")});
   EXPECT_EQ(r->readiness_probe_json, "{\"tcpSocket\":{}}");
+  EXPECT_EQ(r->request_log_template, "{{.Request.Method}}");
 }
 
 constexpr const char* kVirtualService = R"({"apiVersion":"networking.istio.io/v1",

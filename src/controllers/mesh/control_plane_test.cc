@@ -174,6 +174,16 @@ TEST(ControlPlane, EffectiveValueTable) {
        [](const ControlPlane& p) { return p.invalid.find("openshiftRoute") != std::string::npos; }},
       {"cluster wide", R"({"mode":"ClusterWide"})",
        [](const ControlPlane& p) { return p.invalid.find("spec.mode") == 0; }},
+      {"access log as JSON", R"({"proxy":{"accessLogging":{"file":{"encoding":"JSON"}}}})",
+       [](const ControlPlane& p) {
+         return p.access_log == proxy_config::AccessLogFormat::Json && p.invalid.empty();
+       }},
+      {"access log off", R"({"proxy":{"accessLogging":{"file":{"name":""}}}})",
+       [](const ControlPlane& p) { return p.access_log == proxy_config::AccessLogFormat::Off; }},
+      {"access log to a file", R"({"proxy":{"accessLogging":{"file":{"name":"/var/log/x"}}}})",
+       [](const ControlPlane& p) { return p.invalid.find("/var/log/x") != std::string::npos; }},
+      {"access log encoding", R"({"proxy":{"accessLogging":{"file":{"encoding":"XML"}}}})",
+       [](const ControlPlane& p) { return p.invalid.find("XML") != std::string::npos; }},
       {"egress off", R"({"gateways":{"egress":{"enabled":false}}})",
        [](const ControlPlane& p) { return p.ingress.enabled && !p.egress.enabled; }},
       {"gateways off", R"({"gateways":{"enabled":false}})",

@@ -95,6 +95,24 @@ ControlPlane decode_control_plane(const Json& smcp) {
                     std::string(drain) + "\" is not a duration such as 35s";
     }
   }
+  const Json* log = json::find(smcp, {"spec", "proxy", "accessLogging", "file"});
+  if (log != nullptr) {
+    const std::string_view encoding = json::str(*log, {"encoding"}, "TEXT");
+    const std::string_view name = json::str(*log, {"name"}, "/dev/stdout");
+    if (name.empty()) {
+      out.access_log = proxy_config::AccessLogFormat::Off;
+    } else if (name != "/dev/stdout" && name != "/dev/stderr") {
+      out.invalid =
+          "spec.proxy.accessLogging.file.name: Knit writes to /dev/stdout (what `kubectl "
+          "logs` shows) or nowhere (\"\"), not to " +
+          std::string(name);
+    } else if (encoding == "JSON") {
+      out.access_log = proxy_config::AccessLogFormat::Json;
+    } else if (encoding != "TEXT") {
+      out.invalid =
+          "spec.proxy.accessLogging.file.encoding: TEXT or JSON, not " + std::string(encoding);
+    }
+  }
   for (const Json& p : json::array(
            smcp, {"spec", "proxy", "networking", "trafficControl", "inbound", "excludedPorts"})) {
     const std::int64_t port = p.is_int64()    ? p.get_int64()

@@ -5,6 +5,7 @@
 
 #include "controllers/mesh/objects.h"
 #include "mesh_model/peer_authentication.h"
+#include "proxy_config/types.h"
 
 namespace knit::mesh {
 
@@ -28,6 +29,9 @@ struct ControlPlane {
   bool sniff_inbound = false, sniff_outbound = false;  // proxy.networking.protocol.autoDetect
   bool manage_network_policy = true;
   Duration drain = std::chrono::seconds(5);  // terminationDrainDuration
+  /// proxy.accessLogging.file. DIFFERS: without a name upstream writes none; here `kubectl logs` of
+  /// a sidecar or gateway is its access log unless the name is "".
+  proxy_config::AccessLogFormat access_log = proxy_config::AccessLogFormat::Text;
   std::vector<std::uint16_t> excluded_inbound_ports;
   GatewayValues ingress, egress;
   /// Why the SMCP cannot be carried out; empty: it can.

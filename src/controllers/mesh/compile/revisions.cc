@@ -19,14 +19,15 @@ std::string queue_env(const Json& pod_spec, std::string_view variable) {
   return {};
 }
 
-/// The readiness probe as queue-proxy gets it: from the Deployment, which a revision owns.
-std::string readiness_probe(const World& world, const std::string& ns, const Json& revision) {
+/// A setting as queue-proxy gets it: from the Deployment, which a revision owns.
+std::string queue_setting(const World& world, const std::string& ns, const Json& revision,
+                          std::string_view variable) {
   for (const ObjectPtr& d :
        world.owned(res::deployments(), ns, json::str(revision, {"metadata", "uid"}))) {
     const Json deployment = d->parse();
     const Json* spec = json::find(deployment, {"spec", "template", "spec"});
     if (spec == nullptr) continue;
-    if (auto probe = queue_env(*spec, "SERVING_READINESS_PROBE"); !probe.empty()) return probe;
+    if (auto value = queue_env(*spec, variable); !value.empty()) return value;
   }
   return {};
 }
@@ -69,7 +70,13 @@ std::optional<pc::Revision> compile_revision(const std::string& full, const Worl
                                         std::to_string(json::i64(sks, {"metadata", "generation"})) +
                                         (out.proxy_mode ? "/Proxy" : "/Serve"))
                                .substr(0, 8));
-  out.readiness_probe_json = readiness_probe(world, ns, revision);
+  out.readiness_probe_json = queue_setting(world, ns, revision, "SERVING_READINESS_PROBE");
+  // Source: spec/serving.md 3, config-observability.
+  const auto observability =
+      json::parse(queue_setting(world, ns, revision, "OBSERVABILITY_CONFIG"));
+  if (observability && json::str(*observability, {"logging.enable-request-log"}) == "true") {
+    out.request_log_template = json::str(*observability, {"logging.request-log-template"});
+  }
   return out;
 }
 

@@ -96,6 +96,7 @@ std::optional<pc::Mesh> compile_mesh(const std::string& mesh, const World& world
   out.sniff_inbound = plane->sniff_inbound;
   out.sniff_outbound = plane->sniff_outbound;
   out.drain = plane->drain;
+  out.access_log = plane->access_log;
   for (const ObjectPtr& rule : world.list(res::destinationrules(), mesh)) {
     const auto view = mesh_model::decode_destination_rule(rule->parse());
     out.force_mtls_to_cluster |=
