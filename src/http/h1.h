@@ -55,7 +55,7 @@ struct Limits {
 };
 
 struct ParseError {
-  int status = 400;  // to answer with: 400, 414, 431, 501 (method), 505 (version)
+  int status = 400;  // to answer with: 400, 414, 431, 505 (version)
   const char* text = "";
 };
 
