@@ -1,5 +1,5 @@
-// The proxy's last config, kept outside it: a memfd that the supervisor holds. Append-only; written
-// anew when it has grown to twice what it says.
+// The proxy's last config, or its leaf keys, kept outside it: a memfd that the supervisor holds.
+// Append-only; written anew when it has grown to twice what it says.
 #pragma once
 
 #include <functional>

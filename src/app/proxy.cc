@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::string_view kLogModule = "proxy";
 constexpr std::string_view kConfigKey = "proxy/config";
+constexpr std::string_view kLeavesKey = "proxy/leaves";
 
 /// A worker's loop and the thread that runs it.
 struct Worker {
@@ -27,11 +28,8 @@ class Proxy {
   Proxy(io::RealLoop& main, cli::Settings settings)
       : main_(main),
         settings_(std::move(settings)),
-        journal_([this](Fd fd) {
-          std::vector<Fd> fds;
-          fds.push_back(std::move(fd));
-          bootstrap_->supervisor().send(ipc::Put{std::string(kConfigKey)}, std::move(fds));
-        }) {}
+        journal_([this](Fd fd) { put(kConfigKey, std::move(fd)); }),
+        leaves_([this](Fd fd) { put(kLeavesKey, std::move(fd)); }) {}
   ~Proxy() {
     for (auto& w : workers_) w.loop->stop();
     for (auto& w : workers_) {
@@ -51,6 +49,9 @@ class Proxy {
     proxy::Engine::Hooks hooks;
     hooks.server = [this] { return bootstrap_ ? bootstrap_->peer(ipc::Process::Server) : nullptr; };
     hooks.node = [this] { return bootstrap_ ? bootstrap_->peer(ipc::Process::Node) : nullptr; };
+    hooks.keep_leaves = [this](const auto& set, const auto& removed) {
+      leaves_.append(set, removed, [this] { return engine_->leaves(); });
+    };
     KNIT_TRY(engine_, proxy::Engine::create(main_, loops, system_random(), std::move(hooks)));
     for (auto& w : workers_) {
       w.thread = std::thread([loop = w.loop.get()] { loop->run(); });
@@ -77,13 +78,20 @@ class Proxy {
   }
 
  private:
+  void put(std::string_view key, Fd fd) {
+    std::vector<Fd> fds;
+    fds.push_back(std::move(fd));
+    bootstrap_->supervisor().send(ipc::Put{std::string(key)}, std::move(fds));
+  }
+
   void on_kept(const std::string& key, Fd fd) {
-    if (key != kConfigKey) return;
+    if (key != kConfigKey && key != kLeavesKey) return;
     auto last = ConfigJournal::read(fd.get());
     if (!last) {
-      KNIT_LOG(Warn, "the last config is not readable", KV("error", last.error()));
+      KNIT_LOG(Warn, "what the last proxy left is not readable", KV("key", key), KV("error", last.error()));
       return;
     }
+    if (key == kLeavesKey) return engine_->restore_leaves(*last);
     KNIT_LOG(Info, "running the last config again", KV("resources", last->size()));
     config_->restore(std::move(*last), [] {});
   }
@@ -113,7 +121,7 @@ class Proxy {
 
   io::RealLoop& main_;
   cli::Settings settings_;
-  ConfigJournal journal_;
+  ConfigJournal journal_, leaves_;
   std::vector<Worker> workers_;
   std::unique_ptr<proxy::Engine> engine_;
   std::unique_ptr<config_stream::Client> config_;

@@ -27,10 +27,7 @@ struct AccessRecord {
   Duration duration{}, upstream_time{};
   bool answered_upstream = false;  // upstream_time is known
   std::string upstream, downstream_remote, downstream_local, sni, route_name;
-  std::string reporter;  // "source", "destination"
-  std::string source_workload, source_namespace, source_principal;
-  std::string destination_workload, destination_namespace, destination_principal,
-      destination_service;  // "ns/name"
+  std::string destination_service;  // "ns/name"
   std::uint16_t service_port = 0, upstream_port = 0;
   bool mtls = false;
   bool tcp = false;

@@ -150,6 +150,9 @@ void Worker::enter_backend(std::unique_ptr<Conn> conn, Caller caller, const pc::
   if (!w) return refuse(std::move(conn));
   switch (w->role) {
     case pc::Role::IngressGateway:
+      if (sidecar_admin_port(*w, b.port)) {
+        return enter_inbound(std::move(conn), std::move(caller), b.pod_uid, b.port);
+      }
       return enter_gateway(std::move(conn), std::move(caller), b.pod_uid, b.port);
     case pc::Role::Router:
       if (b.port == 443) return enter_router_https(std::move(conn), std::move(caller));
@@ -193,7 +196,7 @@ void Worker::enter_inbound(std::unique_ptr<Conn> conn, Caller caller, const std:
   const TablesRef t = tables_;
   const auto* w = t->workloads.find(uid);
   if (!w) return refuse(std::move(conn));
-  if (!w->injected || excluded_inbound(*w, port) ||
+  if (!w->injected || excluded_inbound(*w, port) || sidecar_admin_port(*w, port) ||
       inbound_mode(*w, port) == pc::MtlsMode::Disable) {
     return enter_inbound_open(*this, std::move(conn), std::move(caller), uid, port, {}, false);
   }
@@ -212,10 +215,12 @@ void enter_inbound_open(Worker& worker, std::unique_ptr<Conn> conn, Caller calle
   const auto* protocol = t->backend_protocol.find(w->ip + ":" + std::to_string(port));
   const bool queue_proxy = queue_proxy_port(*w, port) ||
                            (!w->revision.empty() && (port == 8022 || port == 9090 || port == 9091));
-  const bool activator = w->role == pc::Role::Activator && (port == 8012 || port == 8013);
+  const bool activator =
+      w->role == pc::Role::Activator && (port == 8012 || port == 8013 || port == 9090);
+  const bool admin = sidecar_admin_port(*w, port);
   const bool http = protocol && *protocol == pc::Protocol::Http && w->injected;
-  if (w->role != pc::Role::App && !activator) return refuse(std::move(conn));
-  if (!queue_proxy && !activator && !http) {
+  if (w->role != pc::Role::App && !activator && !admin) return refuse(std::move(conn));
+  if (!queue_proxy && !activator && !admin && !http) {
     return worker.enter_tcp(std::move(conn), std::move(caller), uid, w->ip, port);
   }
   HttpContext c;
@@ -347,7 +352,7 @@ void Doorway::router_hello(const ClientHello& hello) {
     const std::size_t at = StringHash{}(caller_.remote_ip) % port->backends.size();
     const pc::Backend backend = port->backends[at];
     // The router itself is no mesh member: what follows sees an outside connection.
-    Caller outside{"", caller_.remote_ip};
+    Caller outside{"", caller_.remote_ip, caller_.remote_port};
     auto conn = leave();
     return worker_.enter_backend(std::move(conn), std::move(outside), backend);
   }

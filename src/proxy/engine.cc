@@ -83,8 +83,10 @@ Result<std::unique_ptr<Engine>> Engine::create(io::Loop& main, std::vector<io::L
       if (!weak.expired()) p->logs_.add(std::move(*b));
     });
   };
-  // Read on worker threads: what it touches is locked inside.
-  e->shared_.admin_page = [p](const std::string&, std::string_view) { return p->metrics_text(); };
+  // Runs on worker threads: what it touches is locked inside.
+  e->shared_.admin_page = [p](const std::string& uid, AdminPage page, const Tables& tables) {
+    return p->admin_page(uid, page, tables);
+  };
   for (auto& slot : e->workers_) slot.worker->set_default_certificate(fallback);
   e->tick_ = main.after(1s, [p] { p->tick(); });
   return e;
@@ -130,7 +132,7 @@ void Engine::apply(const std::vector<pc::Resource>& set, const std::vector<pc::R
   for (const auto& ref : removed) {
     next->remove(ref);
     note(ref.type, ref.name);
-    if (ref.type == pc::Type::Identity) identities_.erase(ref.name);
+    if (ref.type == pc::Type::Identity) drop_identity(ref.name);
     if (ref.type == pc::Type::Probe) told_reach_.erase(ref.name);
   }
   for (const auto& r : ordered) affected_by(*next, {r.type, r.name}, affected);
@@ -199,7 +201,7 @@ void Engine::reconcile_gates(const std::set<std::string>& revisions,
     if (w->terminating || known->second.draining) {
       gate->remove_pod(now, uid);
     } else {
-      gate->set_pod(now, uid, known->second.app_ready);
+      gate->set_pod(now, uid, known->second.app_ready && known->second.learned);
     }
   }
 }
@@ -273,94 +275,6 @@ void Engine::evaluate_probes(const Affected& affected) {
   });
 }
 
-// ---- identities
-
-void Engine::reconcile_identities() {
-  tables_->identities.for_each(
-      [&](const std::string& id, const std::shared_ptr<const pc::Identity>& resource) {
-        auto& own = identities_[id];
-        own.mesh = resource->mesh;
-        if (own.chain_pem.empty()) {
-          if (own.next_key_pem.empty()) request_certificate(id, own);
-        } else {
-          hold(id);  // the bundle may have changed
-        }
-      });
-}
-
-void Engine::request_certificate(const std::string& id, OwnIdentity& own) {
-  if (own.next_key_pem.empty()) {
-    auto made = make_csr(id);
-    if (!made) {
-      own.problem = made.error().message();
-      KNIT_LOG(Error, "cannot make a key", KV("identity", id), KV("error", made.error()));
-      return;
-    }
-    own.next_key_pem = made->key_pem;
-    own.next_csr_pem = made->csr_pem;
-  }
-  own.asked = main_.now();
-  if (auto* server = hooks_.server()) server->send(ipc::Csr{id, own.next_csr_pem});
-}
-
-void Engine::on_cert(const ipc::Cert& cert) {
-  const auto it = identities_.find(cert.identity);
-  if (it == identities_.end() || it->second.next_key_pem.empty()) return;
-  OwnIdentity& own = it->second;
-  if (!cert.error.empty()) {
-    own.problem = cert.error;
-    KNIT_LOG(Warn, "certificate refused", KV("identity", cert.identity), KV("error", cert.error));
-    return;
-  }
-  const auto info = inspect_leaf(cert.chain_pem);
-  if (!info) {
-    own.problem = info.error().message();
-    return;
-  }
-  own.key_pem = std::move(own.next_key_pem);
-  own.next_key_pem.clear();
-  own.next_csr_pem.clear();
-  own.chain_pem = cert.chain_pem;
-  own.problem.clear();
-  own.renew_at = info->not_before + (info->not_after - info->not_before) / 2;
-  auto next = std::make_shared<Tables>(*tables_);
-  ++next->version;
-  tables_ = next;
-  hold(cert.identity);
-  publish(tables_, [this] { evaluate_probes({.all = true}); });
-}
-
-/// Makes the leaf usable: tables_ is still private to the main loop when this is called.
-void Engine::hold(const std::string& id) {
-  const OwnIdentity& own = identities_[id];
-  const auto* bundle = tables_->bundles.find(own.mesh);
-  const auto info = inspect_leaf(own.chain_pem);
-  if (!bundle || !info) return;
-  TlsServerOptions o;
-  o.chain_pem = own.chain_pem;
-  o.key_pem = own.key_pem;
-  o.client = ClientCertificate::Require;
-  o.client_ca_pem = bundle->roots_pem;
-  o.spiffe_trust_domain = bundle->trust_domain.empty() ? "cluster.local" : bundle->trust_domain;
-  o.mesh_alpn = true;
-  auto context = TlsContext::server(o);
-  if (!context) {
-    KNIT_LOG(Error, "certificate cannot be used", KV("identity", id), KV("error", context.error()));
-    return;
-  }
-  HeldIdentity held;
-  held.spiffe_id = id;
-  held.mesh = own.mesh;
-  held.trust_domain = o.spiffe_trust_domain;
-  held.hash = info->hash;
-  held.server = std::move(*context);
-  held.not_before = info->not_before;
-  held.not_after = info->not_after;
-  auto next = std::make_shared<Tables>(*tables_);
-  next->held.set(id, std::move(held));
-  tables_ = next;
-}
-
 // ---- server
 
 void Engine::on_server(ipc::Received m) {
@@ -390,6 +304,7 @@ void Engine::on_server(ipc::Received m) {
 }
 
 void Engine::on_server_connected() {
+  former_leaves_.clear();  // what the last config did not name
   for (auto& [id, own] : identities_) {
     if (!own.next_key_pem.empty()) request_certificate(id, own);
   }
@@ -460,10 +375,36 @@ std::uint32_t Engine::in_flight() const {
   return n;
 }
 
+TrafficMetrics::Pages Engine::pages(std::string_view uid) const {
+  TrafficMetrics::Pages out;
+  for (const auto& slot : workers_) slot.worker->metrics().merge_into(out, uid);
+  return out;
+}
+
 std::string Engine::metrics_text() const {
-  std::map<std::string, TrafficMetrics::Series> all;
-  for (const auto& slot : workers_) slot.worker->metrics().merge_into(all);
-  return prometheus_text(all);
+  const auto all = pages({});
+  return istio_text(all) + invocation_text(all) + activator_text(shared_.gates(), *tables_);
+}
+
+std::string Engine::admin_page(const std::string& uid, AdminPage page, const Tables& tables) {
+  switch (page) {
+    case AdminPage::Sidecar:
+      return istio_text(pages(uid));
+    case AdminPage::Activator:
+      return activator_text(shared_.gates(), tables);
+    case AdminPage::QueueProxy:
+      break;
+  }
+  std::string out = invocation_text(pages(uid));
+  const auto* w = tables.workloads.find(uid);
+  const auto* r = w ? tables.revisions.find(w->revision) : nullptr;
+  // Only with a concurrency limit is there a queue. Source: spec/serving.md 5.5.
+  if (r && r->container_concurrency > 0) {
+    out += queue_depth_text(*shared_.gate(w->revision),
+                            revision_labels(w->revision, r) + ",k8s_pod_name=\"" + w->name + "\"",
+                            uid);
+  }
+  return out;
 }
 
 void Engine::drain(Duration deadline, std::function<void()> done) {

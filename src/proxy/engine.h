@@ -21,6 +21,10 @@ class Engine {
   struct Hooks {
     /// The channel to that peer, or nullptr while there is none.
     std::function<ipc::Channel*()> server, node;
+    /// Leaves with their keys (type Certificate, named by identity) that the next process is to
+    /// have, and those that it is not. May be empty.
+    std::function<void(const std::vector<pc::Resource>& set, const std::vector<pc::Ref>& removed)>
+        keep_leaves;
   };
   using Nack = pc::Refusal;
   using Applied = std::function<void(std::vector<Nack> nacks)>;
@@ -34,6 +38,11 @@ class Engine {
   /// Applies a delta. `applied` runs when every worker runs it; a nacked resource is left out.
   void apply(const std::vector<pc::Resource>& set, const std::vector<pc::Ref>& removed,
              Applied applied);
+
+  /// What keep_leaves gave: the valid ones of identities that the config names are used again.
+  /// Before the first server's channel.
+  void restore_leaves(const std::vector<pc::Resource>& leaves);
+  std::vector<pc::Resource> leaves() const;
 
   /// From the supervisor: purposes "host-capture", "router-https", "router-http", "node-port:…".
   Result<void> on_listener(const ipc::Listener& listener, Fd fd);
@@ -51,6 +60,7 @@ class Engine {
   std::uint32_t in_flight() const;
   std::string metrics_text() const;
   Shared& shared_for_test() { return shared_; }
+  std::string pages_for_test(std::string_view uid) const { return istio_text(pages(uid)); }
 
  private:
   Engine(io::Loop& main, std::vector<io::Loop*> workers, std::unique_ptr<Random> random,
@@ -65,6 +75,8 @@ class Engine {
   struct PodState {
     ipc::Pod message;
     bool app_ready = false, draining = false;
+    bool learned = false;  // every worker knows it: none may be granted a pod it does not know
+    std::uint64_t learning = 0;
     std::vector<std::uint32_t> wanted;  // by worker; the last is the prober's
   };
   void publish(TablesRef next, std::function<void()> all_run);
@@ -73,6 +85,9 @@ class Engine {
   void reconcile_identities();
   void request_certificate(const std::string& id, OwnIdentity& identity);
   void hold(const std::string& id);
+  static pc::Resource leaf(const std::string& id, const OwnIdentity& own);
+  void keep(const std::string& id, const OwnIdentity& own);
+  void drop_identity(const std::string& id);
   void on_pod(const ipc::Received& r, ipc::Pod pod, std::vector<Fd> fds);
   void on_dns_socket(const std::string& uid, Fd fd);
   void on_sockets(const ipc::Sockets& s, std::vector<Fd> fds);
@@ -88,6 +103,8 @@ class Engine {
   };
   static void affected_by(const Tables& t, const pc::Ref& ref, Affected& out);
   void evaluate_probes(const Affected& affected);
+  TrafficMetrics::Pages pages(std::string_view uid) const;
+  std::string admin_page(const std::string& uid, AdminPage page, const Tables& tables);
   void tick();
   void drained();
 
@@ -105,7 +122,9 @@ class Engine {
   Prober prober_;
   HandshakeCache handshakes_;
   std::map<std::string, OwnIdentity> identities_;
+  std::map<std::string, pc::Certificate> former_leaves_;  // of the process before this one
   std::map<std::string, PodState> pods_;
+  std::uint64_t learnings_ = 0;
   std::map<std::string, std::string> told_reach_;  // ingress → last state
   std::map<std::string, std::string> told_hash_;   // revision → sks hash reported
   std::set<std::string> demanded_;

@@ -66,6 +66,7 @@ void Engine::on_node(ipc::Received m) {
               if (alive.expired()) return;
               w->remove_listener("pod/" + uid);
               w->sockets().forget(uid);
+              w->metrics().forget(uid);
               w->remove_dns(uid);
               main_.post([this, left, sequence, alive] {
                 if (alive.expired() || --*left != 0) return;
@@ -123,7 +124,22 @@ void Engine::on_pod(const ipc::Received&, ipc::Pod pod, std::vector<Fd> fds) {
   PodState& state = pods_[uid];
   state.message = pod;
   state.wanted.resize(workers_.size() + 1);
-  each_worker([uid, ip = pod.ip](Worker& w) { w.sockets().learn(uid, ip); });
+  if (is_new) state.learning = ++learnings_;
+  auto left = std::make_shared<std::size_t>(workers_.size());
+  for (auto& slot : workers_) {
+    slot.loop->post([this, w = slot.worker.get(), uid, ip = pod.ip, id = state.learning, left,
+                     alive = std::weak_ptr(alive_)] {
+      if (alive.expired()) return;
+      w->sockets().learn(uid, ip);
+      main_.post([this, uid, id, left, alive] {
+        if (alive.expired() || --*left != 0) return;
+        const auto it = pods_.find(uid);
+        if (it == pods_.end() || it->second.learning != id || it->second.learned) return;
+        it->second.learned = true;
+        reconcile_gates({}, {uid});
+      });
+    });
+  }
   if (pod.has_fds && !fds.empty()) {
     auto listener = std::make_shared<Fd>(std::move(fds[0]));
     ListenerInfo info;

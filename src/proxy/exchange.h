@@ -93,6 +93,10 @@ void write_downstream_head(std::string& out, const http::h1::Head& head,
                            const ResponseHeadOptions& o);
 /// True for names that no client or workload may set. design.md 5 "headers".
 bool untrusted_header(std::string_view name);
+/// TE: trailers, which lets an answer's trailers pass.
+bool wants_trailers(const http::h1::Head& head);
+/// Without those that nobody may set.
+std::vector<http::h1::Field> passing_trailers(const std::vector<http::h1::Field>& trailers);
 
 /// A whole answer of our own.
 std::string local_reply(int status, std::string_view body, std::string_view method,

@@ -54,31 +54,23 @@ void HttpSession::end_exchange() {
   r.sni = context_.sni;
   r.mtls = d.mtls;
   r.destination_service = d.service;
-  r.source_principal = d.source_principal;
-  r.reporter = context_.listener == HttpContext::Listener::Inbound ? "destination" : "source";
-  if (x_.tables) {
-    const auto& source_uid =
-        context_.listener == HttpContext::Listener::Gateway ? context_.target : context_.caller.uid;
-    if (const auto* w = x_.tables->workloads.find(source_uid)) {
-      r.source_workload = w->workload_name;
-      r.source_namespace = w->ns;
-    }
-    if (const auto* w = x_.tables->workloads.find(d.uid)) {
-      r.destination_workload = w->workload_name;
-      r.destination_namespace = w->ns;
-      r.destination_principal = w->spiffe_id;
-    }
-  }
   if (!x_.tables) return;
   const bool from_pod = context_.listener == HttpContext::Listener::Outbound;
   const bool at_gateway = context_.listener == HttpContext::Listener::Gateway;
-  // One line for each sidecar and gateway that upstream's road has.
-  worker_.record(r,
-                 {{from_pod ? std::string_view(context_.caller.uid) : std::string_view(), false},
-                  {at_gateway ? context_.target : d.gateway_uid, false},
-                  {d.via_activator ? std::string_view(d.sender_uid) : std::string_view(), true},
-                  {d.uid, true}},
-                 *x_.tables);
+  using Role = Worker::Hop::Role;
+  // Each sidecar and gateway that upstream's road has.
+  worker_.record(
+      r,
+      {{from_pod ? std::string_view(context_.caller.uid) : std::string_view(), Role::Sender},
+       {at_gateway ? context_.target : d.gateway_uid, Role::Sender},
+       {d.via_activator ? std::string_view(d.sender_uid) : std::string_view(), Role::Both},
+       {d.uid, Role::Receiver}},
+      *x_.tables);
+  if (d.queue_proxy && x_.revision) {
+    if (const auto* w = x_.tables->workloads.find(d.uid)) {
+      worker_.metrics().count_invocation(d.uid, *w, d.revision, *x_.revision, r.status, r.duration);
+    }
+  }
   if (d.queue_proxy && x_.revision && !x_.revision->request_log_template.empty()) log_request(r);
 }
 

@@ -13,6 +13,21 @@ bool starts_with_nocase(std::string_view s, std::string_view prefix) {
   return s.size() >= prefix.size() && iequals(s.substr(0, prefix.size()), prefix);
 }
 
+/// As CGI and its heirs read names: without case, "_" for "-". `plain` is lower-case with "-".
+bool starts_as(std::string_view s, std::string_view plain) {
+  if (s.size() < plain.size()) return false;
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    const char c = s[i] == '_'                  ? '-'
+                   : s[i] >= 'A' && s[i] <= 'Z' ? static_cast<char>(s[i] + 32)
+                                                : s[i];
+    if (c != plain[i]) return false;
+  }
+  return true;
+}
+bool same(std::string_view s, std::string_view plain) {
+  return s.size() == plain.size() && starts_as(s, plain);
+}
+
 /// Named by Connection: not forwarded. Those that we set are written afterwards and stay.
 bool named_by_connection(const http::h1::Head& head, std::string_view name) {
   for (const Field& f : head.fields) {
@@ -75,10 +90,30 @@ std::string join_lines(const http::h1::Head& head, std::string_view name,
 }
 
 bool untrusted_header(std::string_view name) {
-  return starts_with_nocase(name, "k-") || starts_with_nocase(name, "knative-serving-") ||
-         starts_with_nocase(name, "x-envoy-") || starts_with_nocase(name, "x_envoy_") ||
-         iequals(name, "kn-namespace") || iequals(name, "x-forwarded-client-cert") ||
-         iequals(name, "x_forwarded_client_cert") || starts_with_nocase(name, "k_");
+  if (starts_as(name, "k-") || starts_as(name, "knative-serving-") || starts_as(name, "x-envoy-") ||
+      same(name, "kn-namespace") || same(name, "x-forwarded-client-cert")) {
+    return true;
+  }
+  // Whoever takes "_" for "-" would see a second one of those that we set.
+  return name.find('_') != std::string_view::npos &&
+         (starts_as(name, "x-forwarded-") || same(name, "x-request-id") ||
+          starts_as(name, "x-ssl"));
+}
+
+bool wants_trailers(const http::h1::Head& head) {
+  for (const Field& f : head.fields) {
+    if (iequals(f.name, "te") && http::h1::has_token(f.value, "trailers")) return true;
+  }
+  return false;
+}
+
+std::vector<Field> passing_trailers(const std::vector<Field>& trailers) {
+  std::vector<Field> out;
+  for (const Field& f : trailers) {
+    const bool ours = starts_as(f.name, "x-forwarded-") || same(f.name, "x-request-id");
+    if (!ours && !untrusted_header(f.name) && !http::h1::hop_by_hop(f.name)) out.push_back(f);
+  }
+  return out;
 }
 
 std::string request_id_of(const http::h1::Head& head, const Decision& d, Random& random) {
@@ -99,10 +134,8 @@ void write_upstream_head(std::string& out, const HeadInputs& in) {
   http::h1::write_field(out, "Host", host.empty() ? std::string_view(d.ip) : host);  // HTTP/1.0
   std::string_view xfp, xfh;
   std::string all_xff;
-  bool trailers = false;
   bool forwarded = false;
   for (const Field& f : head.fields) {
-    trailers = trailers || (iequals(f.name, "te") && http::h1::has_token(f.value, "trailers"));
     if (iequals(f.name, "host") || iequals(f.name, "content-length") ||
         http::h1::hop_by_hop(f.name) || untrusted_header(f.name) ||
         iequals(f.name, "http2-settings") || iequals(f.name, "proxy") ||
@@ -126,7 +159,7 @@ void write_upstream_head(std::string& out, const HeadInputs& in) {
     http::h1::write_field(out, f.name, f.value);
   }
   // Trailers pass only where both sides asked for them; gRPC needs HTTP/2 anyway.
-  if (trailers) {
+  if (wants_trailers(head)) {
     http::h1::write_field(out, "TE", "trailers");
     http::h1::write_field(out, "Connection", "TE");
   }

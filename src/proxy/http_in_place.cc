@@ -11,11 +11,16 @@ bool HttpSession::answer_in_place(const http::h1::Head& head) {
   if (context_.listener != HttpContext::Listener::Inbound) return false;
   const auto* w = x_.tables->workloads.find(context_.target);
   if (!w) return false;
+  if (sidecar_admin_port(*w, context_.port)) return sidecar_admin(head);
   if (!w->revision.empty() &&
       (context_.port == 8022 || context_.port == 9090 || context_.port == 9091)) {
     return queue_admin(head);
   }
   const bool activator = w->role == pc::Role::Activator;
+  if (activator && context_.port == 9090) {
+    return metrics_page(head.path.substr(0, head.path.find('?')) == "/metrics",
+                        AdminPage::Activator);
+  }
   if (!activator && !queue_proxy_port(*w, context_.port)) return false;
   const auto* probe = head.find("k-network-probe");
   const auto* agent = head.find("user-agent");
@@ -78,12 +83,27 @@ bool HttpSession::queue_admin(const http::h1::Head& head) {
     }
     return true;
   }
-  if (path == "/metrics" && worker_.shared().admin_page) {
-    reply(200, worker_.shared().admin_page(context_.target, path), "-", "direct_response");
+  return metrics_page(path == "/metrics", AdminPage::QueueProxy);
+}
+
+bool HttpSession::metrics_page(bool known_path, AdminPage page) {
+  if (known_path && worker_.shared().admin_page) {
+    reply(200, worker_.shared().admin_page(context_.target, page, *x_.tables), "-",
+          "direct_response");
   } else {
     reply(404, "404 page not found\n", "-", "direct_response");
   }
   return true;
+}
+
+/// A sidecar's own ports. Source: spec/mesh.md 2.13, istio pkg/cmd pilot-agent status server.
+bool HttpSession::sidecar_admin(const http::h1::Head& head) {
+  const std::string_view path = head.path.substr(0, head.path.find('?'));
+  if (path == "/healthz/ready" && context_.port != 15090) {
+    reply(200, "", "-", "direct_response");
+    return true;
+  }
+  return metrics_page(path == "/stats/prometheus" && context_.port != 15021, AdminPage::Sidecar);
 }
 
 }  // namespace knit::proxy

@@ -141,8 +141,10 @@ void HttpSession::start_exchange() {
   x_.wall_started = worker_.loop().wall_now();
   x_.method = head.method;
   if (!head.keep_alive || head.minor == 0 || worker_.draining()) close_after_ = true;
-  if (head.method == "CONNECT")
+  if (head.method == "CONNECT") {
+    close_after_ = true;  // what follows may be the tunnel's
     return reply(405, "CONNECT is not served here\n", "-", "direct_response");
+  }
   if (http::h1::has_token(head.upgrade, "websocket")) {
     return reply(501, "Upgrade to websocket is not supported yet\n", "-", "direct_response");
   }
@@ -245,7 +247,7 @@ bool HttpSession::pump_request() {
     down_->consume(step.used);
     if (step.event == Parser::Event::End) {
       if (request_.head().framing == Framing::Chunked) {
-        http::h1::write_last_chunk(up_->out(), request_.trailers());
+        http::h1::write_last_chunk(up_->out(), passing_trailers(request_.trailers()));
       }
       x_.request_done = true;
       moved = true;
@@ -297,7 +299,11 @@ bool HttpSession::pump_response() {
         break;
       case Parser::Event::End:
         if (response_.head().status < 200) break;  // an interim answer is complete
-        if (x_.chunked_down) http::h1::write_last_chunk(down_->out(), response_.trailers());
+        if (x_.chunked_down) {
+          http::h1::write_last_chunk(down_->out(), wants_trailers(request_.head())
+                                                       ? passing_trailers(response_.trailers())
+                                                       : std::vector<http::h1::Field>{});
+        }
         x_.response_done = true;
         moved = true;
         break;

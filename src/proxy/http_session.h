@@ -86,6 +86,8 @@ class HttpSession final : public Session, public Conn::Owner {
   void arm();
   void on_timer();
   bool queue_admin(const http::h1::Head& head);
+  bool sidecar_admin(const http::h1::Head& head);
+  bool metrics_page(bool known_path, AdminPage page);
   void log_request(const AccessRecord& record);
 
   std::unique_ptr<Conn> down_, up_;

@@ -249,6 +249,11 @@ bool queue_proxy_port(const pc::Workload& w, std::uint16_t port) {
   return !w.revision.empty() && (port == 8012 || port == 8013);
 }
 
+bool sidecar_admin_port(const pc::Workload& w, std::uint16_t port) {
+  return (w.injected || w.role == pc::Role::IngressGateway) &&
+         (port == 15020 || port == 15021 || port == 15090);
+}
+
 HopVerdict judge_hop(const Tables& t, const pc::Workload* sender, const pc::Service* service,
                      const pc::Workload& receiver, std::uint16_t port) {
   const bool excluded = excluded_inbound(receiver, port);

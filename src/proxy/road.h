@@ -80,6 +80,8 @@ bool excluded_inbound(const pc::Workload& w, std::uint16_t port);
 bool speaks_http(const Tables& t, const pc::Service& s, const pc::ServicePort& p);
 /// A port of queue-proxy in front of a revision's app.
 bool queue_proxy_port(const pc::Workload& w, std::uint16_t port);
+/// A port that a sidecar or gateway itself answers, in plaintext: metrics and health.
+bool sidecar_admin_port(const pc::Workload& w, std::uint16_t port);
 
 /// A workload with this role of the mesh, uid and all; nullptr without one.
 std::pair<std::string, const pc::Workload*> find_role(const Tables& t, pc::Role role);

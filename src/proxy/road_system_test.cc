@@ -1,169 +1,8 @@
 // The whole road over real sockets: router, gateway, activation, queue-proxy, app.
-#include "proxy/test_rig.h"
+#include "proxy/road_fixture.h"
 
 namespace knit::proxy::test {
 namespace {
-
-constexpr char kHost[] = "hello-default.apps.test";
-constexpr char kHash[] = "cafe";
-
-class RoadTest : public testing::Test {
- protected:
-  /// One ksvc "hello" on a STRICT mesh, behind a passthrough Route and a SIMPLE gateway.
-  void SetUp() override {
-    gateway = rig.workload("istio-ingressgateway", 9);
-    gateway.ns = "istio-system";
-    gateway.spiffe_id = "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway";
-    gateway.role = pc::Role::IngressGateway;
-    activator = rig.workload("activator", 8);
-    activator.ns = "knative-serving";
-    activator.spiffe_id = "spiffe://cluster.local/ns/knative-serving/sa/controller";
-    activator.role = pc::Role::Activator;
-    pod = rig.workload("hello", 5);
-    pod.revision = "default/hello-00001";
-    pod.inbound = pc::MtlsMode::Strict;
-    pod.excluded_inbound_ports = {8022, 8444};
-    rig.put_workload("gw", gateway);
-    rig.put_workload("act", activator);
-
-    pki::LeafSpec wildcard;
-    wildcard.dns_names = {"*.apps.test"};
-    wildcard.server = true;
-    wildcard.lifetime = 24h;
-    const auto certificate = *rig.apps_ca->issue_with_key(wildcard, Rig::wall());
-    rig.put(pc::Type::Certificate, "istio-system/wildcard-certs",
-            pc::Certificate{certificate.chain_pem, certificate.key_pem, ""});
-
-    pc::Service ingress;
-    ingress.ports = {{443, "https", pc::Protocol::Tls, {{gateway.ip, 8443, "gw"}}}};
-    rig.put(pc::Type::Service, "istio-system/istio-ingressgateway", ingress);
-    pc::Service local;
-    local.cluster_ips = {rig.ip(131)};
-    local.ports = {{80, "http2", pc::Protocol::Http, {{gateway.ip, 8081, "gw"}}}};
-    rig.put(pc::Type::Service, "istio-system/knative-local-gateway", local);
-
-    pc::Gateway g;
-    g.pod_uid = "gw";
-    g.mesh = "istio-system";
-    g.port = 8443;
-    g.servers = {{{"*"},
-                  pc::TlsMode::Simple,
-                  "istio-system/wildcard-certs",
-                  "knative-serving/knative-ingress-gateway",
-                  {"*"},
-                  false}};
-    rig.put(pc::Type::Gateway, "gw:8443", g);
-    g.port = 8081;
-    g.servers = {{{"*"},
-                  pc::TlsMode::IstioMutual,
-                  "",
-                  "knative-serving/knative-local-gateway",
-                  {"*"},
-                  false}};
-    rig.put(pc::Type::Gateway, "gw:8081", g);
-    set_revision(0, 300s);
-
-    pc::Routes routes;
-    routes.hosts = {kHost, "hello.default", "hello.default.svc", "hello.default.svc.cluster.local"};
-    routes.gateways = {"knative-serving/knative-ingress-gateway",
-                       "knative-serving/knative-local-gateway"};
-    pc::Route route;
-    pc::Match outer, inner;
-    outer.gateways = {"knative-serving/knative-ingress-gateway"};
-    outer.authority_prefix = kHost;
-    inner.gateways = {"knative-serving/knative-local-gateway"};
-    inner.authority_prefix = "hello.default";
-    route.matches = {outer, inner};
-    pc::Destination d;
-    d.service = "default/hello-00001";
-    d.port = 80;
-    d.set_headers = {{"Knative-Serving-Namespace", "default"},
-                     {"Knative-Serving-Revision", "hello-00001"}};
-    route.destinations = {d};
-    pc::Route probe = route;
-    for (auto& m : probe.matches) {
-      m.headers = {{"k-network-hash", pc::HeaderMatch::Kind::Exact, "override"}};
-    }
-    probe.set_headers = {{"K-Network-Hash", kHash}};
-    routes.routes = {probe, route};
-    routes.mesh = "istio-system";
-    rig.put(pc::Type::Routes, "default/hello-ingress", routes);
-
-    pc::EdgeRoute e;
-    e.host = kHost;
-    e.termination = pc::EdgeRoute::Termination::Passthrough;
-    e.insecure = pc::EdgeRoute::Insecure::Redirect;
-    e.service = "istio-system/istio-ingressgateway";
-    e.port = 443;
-    rig.put(pc::Type::EdgeRoute, "knative-serving-ingress/route-1", e);
-    pc::Probe p;
-    p.hash = kHash;
-    p.targets = {
-        {kHost, true, "knative-serving/knative-ingress-gateway"},
-        {"hello.default.svc.cluster.local", false, "knative-serving/knative-local-gateway"}};
-    rig.put(pc::Type::Probe, "default/hello", p);
-    ASSERT_TRUE(rig.apply().empty());
-    https = rig.listen("router-https", "127.0.0.1");
-    http = rig.listen("router-http", "127.0.0.1");
-    ASSERT_TRUE(rig.until([&] { return rig.csrs >= 2; }));
-  }
-
-  void set_revision(std::uint32_t concurrency, Duration timeout) {
-    pc::Revision r;
-    r.service = r.configuration = "hello";
-    r.container_concurrency = concurrency;
-    r.timeout = timeout;
-    r.user_port = user_port;
-    r.sks_hash = "s1";
-    r.request_log_template =
-        R"({{.Request.Method}} {{js .Request.RequestURI}} {{.Response.Code}} {{.Revision.Name}} )"
-        R"({{index .Request.Header "X-Kept"}})";
-    rig.put(pc::Type::Revision, "default/hello-00001", r);
-    pc::Service s;
-    s.cluster_ips = {rig.ip(130)};
-    s.revision = "default/hello-00001";
-    s.ports = {{80, "http", pc::Protocol::Http, {{activator.ip, 8012, "act"}}}};
-    rig.put(pc::Type::Service, "default/hello-00001", s);
-  }
-  /// The pod exists; its app may listen or not.
-  void start_pod(const std::string& uid = "pod1", int host = 5) {
-    pc::Workload w = pod;
-    w.ip = rig.ip(host);
-    rig.put_workload(uid, w);
-    ASSERT_TRUE(rig.apply().empty());
-    rig.node_pod(uid, w);
-  }
-  App& start_app(std::uint32_t concurrency = 0, Duration timeout = 300s) {
-    App& a = rig.app(5);
-    user_port = a.port;
-    set_revision(concurrency, timeout);
-    start_pod();
-    EXPECT_TRUE(rig.until([&] { return ready("pod1"); }));
-    return a;
-  }
-  bool ready(const std::string& uid) {
-    return rig.engine->shared_for_test().gate("default/hello-00001")->usable(uid);
-  }
-  ClientOptions tls(const std::string& sni = kHost) const {
-    ClientOptions o;
-    o.tls = true;
-    o.sni = sni;
-    o.ca_pem = rig.apps_ca->root_pem();
-    return o;
-  }
-  Answer get(const std::string& headers = "", const std::string& path = "/") {
-    return rig.one([=, this] {
-      return ask("127.0.0.1", https,
-                 "GET " + path + " HTTP/1.1\r\nHost: " + kHost + "\r\nConnection: close\r\n" +
-                     headers + "\r\n",
-                 tls());
-    });
-  }
-
-  Rig rig;
-  pc::Workload gateway, activator, pod;
-  std::uint16_t https = 0, http = 0, user_port = 1;
-};
 
 TEST_F(RoadTest, AWarmRequestPassesEveryHop) {
   App& app = start_app();
@@ -208,6 +47,89 @@ TEST_F(RoadTest, AWarmRequestPassesEveryHop) {
   const std::string at_pod = rig.access_log["pod1/istio-proxy"][0];
   EXPECT_NE(at_pod.find(" inbound|"), std::string::npos) << at_pod;
   EXPECT_TRUE(at_pod.ends_with(" default")) << at_pod;
+}
+
+// spec/mesh.md 2.10, spec/serving.md 5.4 and 5.5: names and labels; each side reports its own.
+TEST_F(RoadTest, EachHopReportsItsMetrics) {
+  start_app(3);
+  ASSERT_EQ(get().status(), 200);
+  const auto has = [](const std::string& text, const std::string& name,
+                      const std::vector<std::string>& labels, const std::string& value) {
+    for (std::size_t at = 0; at < text.size();) {
+      const auto end = text.find('\n', at);
+      const std::string line = text.substr(at, end - at);
+      at = end + 1;
+      if (!line.starts_with(name + "{") || !line.ends_with("} " + value)) continue;
+      if (std::all_of(labels.begin(), labels.end(), [&](const std::string& l) {
+            return line.find("{" + l) != std::string::npos ||
+                   line.find("," + l) != std::string::npos;
+          })) {
+        return true;
+      }
+    }
+    return false;
+  };
+  const std::vector<std::string> edges[] = {
+      {"reporter=\"source\"", "source_workload=\"istio-ingressgateway\"",
+       "destination_workload=\"activator\"", "connection_security_policy=\"unknown\""},
+      {"reporter=\"destination\"", "source_workload=\"istio-ingressgateway\"",
+       "destination_workload=\"activator\""},
+      {"reporter=\"source\"", "source_workload=\"activator\"", "destination_workload=\"hello\""},
+      {"reporter=\"destination\"", "source_workload=\"activator\"",
+       "destination_workload=\"hello\"", "connection_security_policy=\"mutual_tls\"",
+       "source_principal=\"spiffe://cluster.local/ns/knative-serving/sa/controller\"",
+       "destination_principal=\"spiffe://cluster.local/ns/default/sa/hello\"",
+       "destination_service=\"hello-00001.default.svc.cluster.local\"",
+       "destination_service_name=\"hello-00001\"", "destination_service_namespace=\"default\"",
+       "request_protocol=\"http\"", "response_code=\"200\"", "response_flags=\"-\"",
+       "source_canonical_service=\"activator\"", "destination_canonical_revision=\"latest\"",
+       "destination_cluster=\"Kubernetes\"", "destination_app=\"unknown\""},
+  };
+  const std::string all = rig.engine->metrics_text();
+  for (const auto& labels : edges) {
+    EXPECT_TRUE(has(all, "istio_requests_total", labels, "1")) << labels[1] << "\n" << all;
+    EXPECT_TRUE(has(all, "istio_request_duration_milliseconds_count", labels, "1"));
+    EXPECT_TRUE(has(all, "istio_request_bytes_count", labels, "1"));
+    EXPECT_TRUE(has(all, "istio_response_bytes_count", labels, "1"));
+  }
+  const std::vector<std::string> revision = {
+      "k8s_namespace_name=\"default\"", "kn_service_name=\"hello\"",
+      "kn_configuration_name=\"hello\"", "kn_revision_name=\"hello-00001\""};
+  EXPECT_TRUE(has(all, "kn_revision_request_queued", revision, "0")) << all;
+  // The pages of the containers that play them: a pod's own numbers only.
+  const auto page = [&](const std::string& ip, std::uint16_t port, const std::string& path,
+                        ClientOptions o = {}) {
+    rig.listen("host-capture", ip, port);
+    return rig.one([=] {
+      return ask(ip, port, "GET " + path + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", o);
+    });
+  };
+  const Answer sidecar = page(pod.ip, 15090, "/stats/prometheus");
+  EXPECT_TRUE(has(sidecar.body(), "istio_requests_total", edges[3], "1")) << sidecar.bytes;
+  EXPECT_EQ(sidecar.body().find("reporter=\"source\""), std::string::npos);
+  EXPECT_EQ(page(pod.ip, 15021, "/healthz/ready").status(), 200);
+  EXPECT_EQ(page(pod.ip, 15020, "/nothing").status(), 404);
+  const auto credential = rig.leaf(*rig.mesh_ca, "spiffe://cluster.local/ns/monitoring/sa/p");
+  ClientOptions mesh;
+  mesh.tls = true;
+  mesh.ca_pem = rig.mesh_ca->root_pem();
+  mesh.chain_pem = credential.chain_pem;
+  mesh.key_pem = credential.key_pem;
+  auto of_pod = revision;
+  of_pod.emplace_back("k8s_pod_name=\"hello\"");
+  const std::string queue = page(pod.ip, 9091, "/metrics", mesh).body();
+  EXPECT_TRUE(has(queue, "kn_serving_queue_depth", of_pod, "0")) << queue;
+  of_pod.emplace_back("http_response_status_code=\"200\"");
+  EXPECT_TRUE(has(queue, "kn_serving_invocation_duration_seconds_count", of_pod, "1")) << queue;
+  EXPECT_EQ(queue.find("istio_"), std::string::npos);
+  const std::string held = page(activator.ip, 9090, "/metrics").body();
+  EXPECT_TRUE(has(held, "kn_revision_request_queued", revision, "0")) << held;
+  EXPECT_EQ(page(activator.ip, 15090, "/stats/prometheus").status(), 200);
+  // What a pod's sidecar reported stays in the sum when the pod is gone.
+  rig.node_end->send(ipc::Gone{"pod1"});
+  ASSERT_TRUE(
+      rig.until([&] { return rig.engine->pages_for_test("pod1").find('{') == std::string::npos; }));
+  EXPECT_TRUE(has(rig.engine->metrics_text(), "istio_requests_total", edges[3], "1"));
 }
 
 TEST_F(RoadTest, PipelinedAndKeptAlive) {
@@ -494,6 +416,39 @@ TEST_F(RoadTest, BadAnswersOfTheApp) {
   const Answer cut = get();
   EXPECT_EQ(cut.status(), 200);
   EXPECT_EQ(cut.body(), "short");
+}
+
+// design.md 2: answered by the new process also while the server is down.
+TEST_F(RoadTest, TheNextProcessHasItsLeavesBeforeItHasAServer) {
+  start_app();
+  ASSERT_TRUE(rig.until([&] { return rig.engine->tables().held.find(pod.spiffe_id) != nullptr; }));
+  std::vector<pc::Resource> kept;
+  for (const auto& r : rig.kept_leaves) kept.push_back(r.second);
+  EXPECT_EQ(kept.size(), rig.engine->leaves().size());
+  kept.push_back(resource(pc::Type::Certificate, "spiffe://cluster.local/ns/a/sa/gone",
+                          *codec::decode<pc::Certificate>(kept.front().body)));
+  const std::vector<pc::Resource> config = {
+      resource(pc::Type::TrustBundle, "istio-system",
+               pc::TrustBundle{rig.mesh_ca->root_pem(), "cluster.local"}),
+      resource(pc::Type::Mesh, "istio-system", pc::Mesh{}),
+      resource(pc::Type::Identity, pod.spiffe_id, pc::Identity{"istio-system"})};
+  for (const bool config_first : {true, false}) {
+    SCOPED_TRACE(config_first);
+    std::size_t put = 0;
+    auto next =
+        *Engine::create(*rig.loop, {rig.loop.get()}, system_random(),
+                        {.server = [] { return nullptr; },
+                         .node = [] { return nullptr; },
+                         .keep_leaves = [&](const auto& set, const auto&) { put += set.size(); }});
+    if (!config_first) next->restore_leaves(kept);
+    next->apply(config, {}, [](auto) {});
+    if (config_first) next->restore_leaves(kept);
+    EXPECT_NE(next->tables().held.find(pod.spiffe_id), nullptr);
+    EXPECT_EQ(next->leaves().size(), 1U) << "only those that the config names";
+    EXPECT_EQ(put, 1U) << "kept for the one after it";
+    next->apply({}, {{pc::Type::Identity, pod.spiffe_id}}, [](auto) {});
+    EXPECT_TRUE(next->leaves().empty());
+  }
 }
 
 TEST_F(RoadTest, ReachSaysReadyOrWhyNot) {

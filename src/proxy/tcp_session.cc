@@ -26,6 +26,11 @@ void TcpSession::begin() {
   started_ = worker_.loop().now();
   wall_started_ = worker_.loop().wall_now();
   down_->set_owner(this);
+  AccessRecord opened;
+  opened.tcp = true;
+  using Role = Worker::Hop::Role;
+  worker_.record_opened(opened, {{caller_.uid, Role::Sender}, {uid_, Role::Receiver}},
+                        *worker_.tables());
   timer_ = worker_.loop().after(kConnectLimit, [this] {
     if (!connected_) close(How::Reset, "UF");
   });
@@ -103,19 +108,8 @@ void TcpSession::close(How how, const char* flags) {
   r.upstream = ip_ + ":" + std::to_string(port_);
   r.upstream_port = port_;
   r.downstream_remote = caller_.remote_ip + ":" + std::to_string(caller_.remote_port);
-  r.reporter = caller_.uid.empty() ? "destination" : "source";
-  const TablesRef& t = worker_.tables();
-  if (const auto* w = t->workloads.find(caller_.uid)) {
-    r.source_workload = w->workload_name;
-    r.source_namespace = w->ns;
-    r.source_principal = w->spiffe_id;
-  }
-  if (const auto* w = t->workloads.find(uid_)) {
-    r.destination_workload = w->workload_name;
-    r.destination_namespace = w->ns;
-    r.destination_principal = w->spiffe_id;
-  }
-  worker_.record(r, {{caller_.uid, false}, {uid_, true}}, *t);
+  using Role = Worker::Hop::Role;
+  worker_.record(r, {{caller_.uid, Role::Sender}, {uid_, Role::Receiver}}, *worker_.tables());
   if (how == How::Reset) down_->reset_on_close();
   down_->set_owner(nullptr);
   if (up_) {

@@ -143,7 +143,9 @@ class App {
   std::uint16_t port = 0;
   int connections = 0, requests = 0, now = 0, peak = 0;
   Duration delay{};
-  std::string fixed;  // sent instead, then closed
+  std::string fixed;         // sent instead, then closed
+  std::string early;         // sent as soon as a head is there, whatever follows; not closed
+  int close_after_head = 0;  // so many connections are closed when a head is there
 
  private:
   static io::Task<void> serve(App* app, std::unique_ptr<io::Stream> s) {
@@ -159,6 +161,19 @@ class App {
       }
       const std::string head = in.substr(0, end + 4);
       in.erase(0, end + 4);
+      if (app->close_after_head > 0) {
+        --app->close_after_head;
+        co_return;
+      }
+      if (!app->early.empty()) {
+        std::string bytes = app->early;
+        auto sent = co_await s->write(bytes);
+        while (sent) {
+          auto got = co_await s->read(65536);
+          if (!got || got->empty()) co_return;
+        }
+        co_return;
+      }
       std::string body;
       if (const auto at = head.find("Content-Length: "); at != std::string::npos) {
         const auto n = static_cast<std::size_t>(std::atoi(head.c_str() + at + 16));
@@ -171,13 +186,12 @@ class App {
         in.erase(0, n);
       }
       if (head.find("Transfer-Encoding: chunked") != std::string::npos) {
-        while (in.find("0\r\n\r\n") == std::string::npos) {
+        while (in.find("0\r\n") == std::string::npos || !in.ends_with("\r\n\r\n")) {
           auto got = co_await s->read(65536);
           if (!got || got->empty()) co_return;
           in += *got;
         }
-        body = in.substr(0, in.find("0\r\n\r\n") + 5);
-        in.erase(0, body.size());
+        body = std::exchange(in, {});
       }
       ++app->requests;
       app->peak = std::max(app->peak, ++app->now);
@@ -217,7 +231,12 @@ class Rig {
     engine =
         *Engine::create(*loop, loops, system_random(),
                         {.server = [this] { return server_end ? server_proxy_end.get() : nullptr; },
-                         .node = [this] { return node_proxy_end.get(); }});
+                         .node = [this] { return node_proxy_end.get(); },
+                         .keep_leaves =
+                             [this](const auto& set, const auto& removed) {
+                               for (const auto& r : set) kept_leaves[r.name] = r;
+                               for (const auto& r : removed) kept_leaves.erase(r.name);
+                             }});
     for (auto& w : worker_loops) worker_threads.emplace_back([l = w.get()] { l->run(); });
     std::tie(server_end, server_proxy_end) =
         ipc::memory_channels(*loop, {[this](ipc::Received r) { on_server(std::move(r)); }, [] {}},
@@ -408,6 +427,7 @@ class Rig {
   std::vector<std::unique_ptr<io::RealLoop>> worker_loops;
   std::vector<std::thread> worker_threads;
   std::string net;
+  std::map<std::string, pc::Resource> kept_leaves;
   std::shared_ptr<const pki::Authority> mesh_ca, apps_ca;
   std::unique_ptr<Engine> engine;
   std::unique_ptr<ipc::Channel> server_end, server_proxy_end, node_end, node_proxy_end;

@@ -70,6 +70,14 @@ int select_alpn(SSL*, const unsigned char** out, unsigned char* out_size, const 
   return SSL_TLSEXT_ERR_NOACK;
 }
 
+constexpr long kTicketLifetime = 2 * 3600;  // seconds
+
+/// TLS 1.3 resumes with a fresh key exchange; a 1.2 ticket would hang all secrecy on its key.
+int tickets_of_tls13_only(SSL* ssl, int*, void*) {
+  if (SSL_version(ssl) < TLS1_3_VERSION) SSL_set_options(ssl, SSL_OP_NO_TICKET);
+  return SSL_TLSEXT_ERR_NOACK;
+}
+
 /// Chain first, then the SPIFFE rules, so that a wrong peer fails inside the handshake.
 int verify_spiffe(X509_STORE_CTX* store, void* arg) {
   if (X509_verify_cert(store) != 1) return 0;
@@ -108,9 +116,19 @@ Result<std::shared_ptr<TlsContext>> TlsContext::server(const TlsServerOptions& o
   ERR_clear_error();
   Own<SSL_CTX> ctx(SSL_CTX_new(TLS_server_method()));
   SSL_CTX_set_min_proto_version(ctx.get(), TLS1_2_VERSION);
-  SSL_CTX_set_options(ctx.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_TICKET);
+  SSL_CTX_set_options(
+      ctx.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_session_cache_mode(ctx.get(), SSL_SESS_CACHE_OFF);
+  if (o.client == ClientCertificate::Require) {
+    // A resumed session would not be judged again: expiry, trust bundle and policy must be.
+    SSL_CTX_set_options(ctx.get(), SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(ctx.get(), 0);
+  } else {
+    // The keys are the context's own, which all workers share and which goes with the certificate.
+    SSL_CTX_set_num_tickets(ctx.get(), 1);
+    SSL_CTX_set_timeout(ctx.get(), kTicketLifetime);
+    SSL_CTX_set_tlsext_servername_callback(ctx.get(), tickets_of_tls13_only);
+  }
   SSL_CTX_set_mode(ctx.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
   // Source: istio pilot/pkg/security, OpenShift's intermediate profile: forward secret AEADs only.

@@ -35,6 +35,29 @@ std::pair<std::string, std::uint16_t> address_of(const sockaddr_storage& a) {
   }
   return {"", 0};
 }
+
+bool has_sidecar(const pc::Workload& w) { return w.injected || w.role == pc::Role::IngressGateway; }
+
+/// Each sidecar reports its own side; the other end is the next one that is there, or whoever is.
+template <class F>
+void for_each_hop(std::initializer_list<Worker::Hop> hops, const Tables& tables, F report) {
+  using Role = Worker::Hop::Role;
+  const pc::Workload* before = nullptr;
+  for (const auto* hop = hops.begin(); hop != hops.end(); ++hop) {
+    if (hop->uid.empty()) continue;
+    const pc::Workload* w = tables.workloads.find(hop->uid);
+    if (!w) continue;
+    const pc::Workload* next = nullptr;
+    for (const auto* n = hop + 1; n != hops.end() && !next; ++n) {
+      if (!n->uid.empty() && n->uid != hop->uid) next = tables.workloads.find(n->uid);
+    }
+    if (has_sidecar(*w)) {
+      if (hop->role != Role::Sender) report({nullptr, hop->uid, true, before, w});
+      if (hop->role != Role::Receiver) report({nullptr, hop->uid, false, w, next});
+    }
+    before = w;
+  }
+}
 }  // namespace
 
 Worker::Worker(io::Loop& loop, Shared& shared, unsigned index)
@@ -163,19 +186,33 @@ void Worker::drain() {
 void Worker::tick() { sockets_.sweep(loop_.now() - 60s); }
 
 void Worker::record(const AccessRecord& r, std::initializer_list<Hop> hops, const Tables& tables) {
-  metrics_.count(r);
+  const std::string_view domain = tables.settings.cluster_domain;
+  for_each_hop(hops, tables, [&](const TrafficReport& report) {
+    TrafficReport full = report;
+    full.record = &r;
+    metrics_.count(full, domain);
+  });
   std::string_view last;
   for (const Hop& hop : hops) {
     const auto* w = hop.uid.empty() || hop.uid == last ? nullptr : tables.workloads.find(hop.uid);
-    if (!w || (!w->injected && w->role != pc::Role::IngressGateway)) continue;
+    if (!w || !has_sidecar(*w)) continue;
     last = hop.uid;
     const auto* mesh = tables.meshes.find(w->mesh);
     const auto format = mesh ? mesh->access_log : pc::AccessLogFormat::Off;
     if (format == pc::AccessLogFormat::Off) continue;
     access_log_.add(hop.uid, "istio-proxy", [&](std::string& out) {
-      append_access_line(out, r, hop.inbound, format, tables.settings.cluster_domain);
+      append_access_line(out, r, hop.role != Hop::Role::Sender, format, domain);
     });
   }
+}
+
+void Worker::record_opened(const AccessRecord& r, std::initializer_list<Hop> hops,
+                           const Tables& tables) {
+  for_each_hop(hops, tables, [&](const TrafficReport& report) {
+    TrafficReport full = report;
+    full.record = &r;
+    metrics_.count_opened(full, tables.settings.cluster_domain);
+  });
 }
 
 }  // namespace knit::proxy

@@ -13,6 +13,7 @@
 #include "proxy/session.h"
 #include "proxy/shared.h"
 #include "proxy/sockets.h"
+#include "proxy/traffic_metrics.h"
 
 namespace knit::proxy {
 
@@ -78,12 +79,16 @@ class Worker {
   void enter_dns(std::unique_ptr<Conn> conn, Caller caller);
   void enter_tcp(std::unique_ptr<Conn> conn, Caller caller, const std::string& uid,
                  const std::string& ip, std::uint16_t port);
-  /// Counts it, and writes a line for each sidecar or gateway that saw it.
+  /// A sidecar or gateway on the road of a request; one without uid is not there.
   struct Hop {
+    enum class Role { Sender, Receiver, Both } role;
     std::string_view uid;
-    bool inbound = false;
+    Hop(std::string_view u, Role r) : role(r), uid(u) {}
   };
+  /// Counts it and writes a line for each hop, the first sender first.
   void record(const AccessRecord& record, std::initializer_list<Hop> hops, const Tables& tables);
+  void record_opened(const AccessRecord& record, std::initializer_list<Hop> hops,
+                     const Tables& tables);
   AccessLog& access_log() { return access_log_; }
 
  private:
