@@ -1,4 +1,6 @@
 // Pods over real sockets: L4, policies of single ports, DNS, probes, lifecycles, several workers.
+#include <future>
+
 #include "dns/message.h"
 #include "proxy/test_rig.h"
 
@@ -285,6 +287,29 @@ TEST_F(PodsTest, TwoWorkersServeOneListener) {
   for (const auto& a : two.run(std::move(clients))) EXPECT_EQ(a.status(), 200) << a.bytes;
   EXPECT_EQ(app.requests, 320);
   EXPECT_NE(two.engine->metrics_text().find("istio_requests_total{"), std::string::npos);
+}
+
+// A grant crosses workers: one that is busy must not be given a pod that it has not heard of.
+TEST_F(PodsTest, APodIsUsableOnceEveryWorkerKnowsIt) {
+  Rig one(1);
+  App& app = one.app(5);
+  pc::Workload pod = one.workload("hello", 5);
+  pod.revision = "default/hello-00001";
+  one.put_workload("pod1", pod);
+  pc::Revision revision;
+  revision.user_port = app.port;
+  one.put(pc::Type::Revision, pod.revision, revision);
+  ASSERT_TRUE(one.apply().empty());
+  std::promise<void> go;
+  one.worker_loops[0]->post([busy = go.get_future().share()] { busy.wait(); });
+  one.node_pod("pod1", pod);
+  const auto gate = one.engine->shared_for_test().gate(pod.revision);
+  EXPECT_TRUE(one.until([&] { return app.connections > 0; })) << "the probe";
+  int turns = 0;
+  one.until([&] { return ++turns > 50; });
+  EXPECT_FALSE(gate->usable("pod1"));
+  go.set_value();
+  EXPECT_TRUE(one.until([&] { return gate->usable("pod1"); }));
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ using ipc::MessageType;
 using ipc::Process;
 using namespace std::chrono_literals;
 namespace {
-constexpr Duration kFirstBackoff = 10ms, kMaxBackoff = 5s, kHealthy = 10s, kRepairPause = 100ms;
+constexpr Duration kFirstBackoff = 10ms, kMaxBackoff = 5s, kHealthy = 2s, kRepairPause = 100ms;
 constexpr int kFramesPerTurn = 64;
 constexpr unsigned kMaxNoise = 100;  // lines of the log that one process can cause
 
@@ -198,6 +198,8 @@ void Supervisor::ended(Child& c, int status) {
     on_frame(c, std::move(*frame));
   }
   c.link.reset();
+  // A crash loop pauses longer each time; a process that served for a while does not pay for it.
+  const bool healthy = c.ready && now() - c.started >= kHealthy;
   c.hello = c.kept = c.ready = false;
   c.kill_at = Instant::max();
   const std::string how = WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status))
@@ -205,7 +207,6 @@ void Supervisor::ended(Child& c, int status) {
   event("exited\t" + name(c.spec->process) + "\t" + how);
   c.detail = how;
   if (!wanted(c)) return;
-  const bool healthy = now() - c.started >= kHealthy;
   c.backoff = healthy || c.backoff == 0ns ? kFirstBackoff : std::min(c.backoff * 2, kMaxBackoff);
   c.next_start = now() + c.backoff;
   ++c.restarts;
