@@ -47,6 +47,25 @@ TEST_F(PodsTest, PlainPodsTalkTcp) {
   EXPECT_NE(a.body().find("Host: hello"), std::string::npos) << "bytes pass as they are";
 }
 
+// design.md 2: connections that come while a new proxy starts are answered, not refused.
+TEST_F(PodsTest, ANewProcessWaitsForTheNodesPods) {
+  App& app = rig.app(5);
+  const auto server = rig.workload("server", 5, false);
+  rig.put_workload("server", server);
+  for (const bool http : {true, false}) {
+    SCOPED_TRACE(http);
+    const auto client = rig.workload("client", 6, http);
+    const auto port = service_capture(
+        "client", client, http ? 140 : 141,
+        {0, "p", http ? pc::Protocol::Http : pc::Protocol::Tcp, {{server.ip, app.port, "server"}}});
+    io::Loop::Timer later;
+    if (http) later = rig.loop->after(50ms, [&] { rig.node_pod("server", server); });
+    const Answer a = rig.one(
+        [&] { return ask(rig.ip(http ? 140 : 141), port, kGet, {.until = "close\r\n\r\n"}); });
+    EXPECT_EQ(a.status(), 200) << a.bytes;
+  }
+}
+
 TEST_F(PodsTest, TcpIntoStrictNeedsAnIdentity) {
   App& app = rig.app(5);
   auto server = rig.workload("server", 5);

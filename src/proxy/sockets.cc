@@ -12,6 +12,8 @@
 namespace knit::proxy {
 namespace {
 constexpr std::uint32_t kMaxLevel = 64;
+// A new process has the config before the node has told it of its pods: callers wait.
+constexpr Duration kNewborn = std::chrono::seconds(2);
 constexpr std::size_t kMaxIdlePerPort = 100;  // Source: knative activator MaxIdleConnsPerHost
 
 int connect_to(int fd, const std::string& ip, std::uint16_t port) {
@@ -52,7 +54,7 @@ std::unique_ptr<Conn> connect_conn(io::Loop& loop, Fd fd, const std::string& ip,
 
 Sockets::Sockets(io::Loop& loop,
                  std::function<void(const std::string& uid, std::uint32_t level)> want)
-    : loop_(loop), want_(std::move(want)) {}
+    : loop_(loop), want_(std::move(want)), born_(loop.now()) {}
 Sockets::~Sockets() = default;
 
 void Sockets::add(const std::string& uid, std::vector<Fd> sockets) {
@@ -76,6 +78,7 @@ void Sockets::wake(Pod& pod) {
 }
 
 void Sockets::forget(const std::string& uid) {
+  told_ = true;
   const auto it = pods_.find(uid);
   if (it == pods_.end()) return;
   for (const auto& weak : it->second.waiting) {
@@ -100,10 +103,14 @@ void Sockets::ask(const std::string& uid, Pod& pod) {
 Sockets::Taken Sockets::take(const std::string& uid, const std::string& ip, std::uint16_t port,
                              Reuse reuse) {
   Taken out;
-  const auto it = pods_.find(uid);
+  auto it = pods_.find(uid);
   if (it == pods_.end()) {
-    out.unknown = true;
-    return out;
+    if (told_ || ip.empty() || loop_.now() - born_ > kNewborn) {
+      out.unknown = true;
+      return out;
+    }
+    it = pods_.emplace(uid, Pod{}).first;
+    it->second.ip = ip;
   }
   Pod& pod = it->second;
   if (ip.empty() && pod.ip.empty()) return out;

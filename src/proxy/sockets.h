@@ -28,7 +28,7 @@ class Sockets final : public Conn::Owner {
   struct Taken {
     std::unique_ptr<Conn> conn;  // Open (reused) or Connecting; nullptr: no socket in stock
     bool reused = false;
-    bool unknown = false;  // no such pod here
+    bool unknown = false;  // no such pod here, and the node has had time to say so
   };
   enum class Reuse { Allowed, Fresh };
   Taken take(const std::string& uid, const std::string& ip, std::uint16_t port, Reuse reuse);
@@ -75,6 +75,8 @@ class Sockets final : public Conn::Owner {
   io::Loop& loop_;
   std::function<void(const std::string&, std::uint32_t)> want_;
   std::map<std::string, Pod, std::less<>> pods_;
+  const Instant born_;
+  bool told_ = false;  // of a pod that is gone: the node has told all that there are
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
