@@ -56,8 +56,10 @@ void remove_below(const std::string& dir, int depth) {
 
 }  // namespace
 
-Result<CgroupLayout> cgroup_layout(std::string_view proc_mounts, std::string_view controllers) {
+Result<CgroupLayout> cgroup_layout(std::string_view proc_mounts, std::string_view controllers,
+                                   std::string_view proc_cgroups) {
   CgroupLayout out;
+  bool hugetlb_here = false;
   for (const auto line : split(proc_mounts, '\n')) {
     const auto fields = split(line, ' ');
     if (fields.size() < 4) continue;
@@ -67,6 +69,7 @@ Result<CgroupLayout> cgroup_layout(std::string_view proc_mounts, std::string_vie
     out.legacy.push_back(point);
     if (has_option(fields[3], "memory")) out.memory = point;
     if (has_option(fields[3], "cpu")) out.cpu = point;
+    if (has_option(fields[3], "hugetlb")) hugetlb_here = true;
   }
   if (out.unified.empty()) {
     return Error(Code::Unsupported,
@@ -76,15 +79,24 @@ Result<CgroupLayout> cgroup_layout(std::string_view proc_mounts, std::string_vie
   out.memory_v1 = !out.memory.empty();
   if (out.memory.empty()) out.memory = out.unified;
   if (out.cpu.empty()) out.cpu = out.unified;
+  // Another Knit may hold hugetlb as v1 at this moment, in mounts of its own: when it ends, the
+  // controller is back in the unified root.
+  bool held_elsewhere = false;
+  for (const auto line : split(proc_cgroups, '\n')) {
+    const auto fields = split(line, '\t');
+    if (fields.size() > 1 && fields[0] == "hugetlb") held_elsewhere = fields[1] != "0";
+  }
   out.hybrid_with_controllers =
-      !out.legacy.empty() && !split(controllers, ' ').empty() && controllers != "\n";
+      !out.legacy.empty() && !hugetlb_here &&
+      (held_elsewhere || (!split(controllers, ' ').empty() && controllers != "\n"));
   return out;
 }
 
 Result<CgroupLayout> read_cgroup_layout() {
   const std::string mounts = read_text("/proc/self/mounts");
-  KNIT_TRY(CgroupLayout first, cgroup_layout(mounts, ""));
-  return cgroup_layout(mounts, read_text(first.unified + "/cgroup.controllers"));
+  KNIT_TRY(CgroupLayout first, cgroup_layout(mounts, "", ""));
+  return cgroup_layout(mounts, read_text(first.unified + "/cgroup.controllers"),
+                       read_text("/proc/cgroups"));
 }
 
 Result<Fd> open_unified(const CgroupLayout& layout, std::string_view path) {

@@ -17,13 +17,15 @@ struct CgroupLayout {
   std::string memory;               // the one that has the memory controller (v1), or unified
   std::string cpu;
   bool memory_v1 = false;
-  /// v1 hierarchies exist and the unified root lists controllers too: crun needs the stray
-  /// controller mounted as v1.
+  /// v1 hierarchies exist and the unified root lists controllers too, or will when another holder
+  /// of hugetlb ends: crun needs the stray controller mounted as v1.
   bool hybrid_with_controllers = false;
 };
-/// From the text of /proc/mounts and of the unified root's cgroup.controllers. Never mounts.
+/// From the text of /proc/mounts, of the unified root's cgroup.controllers and of /proc/cgroups.
+/// Never mounts.
 /// Errors: Unsupported when there is no cgroup2 mount.
-Result<CgroupLayout> cgroup_layout(std::string_view proc_mounts, std::string_view controllers);
+Result<CgroupLayout> cgroup_layout(std::string_view proc_mounts, std::string_view controllers,
+                                   std::string_view proc_cgroups);
 Result<CgroupLayout> read_cgroup_layout();
 
 /// Makes UNIFIED/`path` and opens it.

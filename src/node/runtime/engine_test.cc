@@ -104,13 +104,17 @@ TEST_F(EngineTest, AnswersThroughAStockSocketAfterItsListenEvent) {
   EXPECT_EQ(start_time(made->pid), made->start_time);
   ASSERT_TRUE(engine_->start("web"));
   if (events) {
-    pollfd p{(*events)->fd(), POLLIN, 0};
-    ASSERT_EQ(::poll(&p, 1, 5000), 1);
-    std::vector<net::ListenEvent> got;
-    (*events)->drain([&](const net::ListenEvent& e) { got.push_back(e); });
-    ASSERT_EQ(got.size(), 1U);
-    EXPECT_EQ(got[0].cookie, pod->cookie);
-    EXPECT_EQ(got[0].port, 8080);
+    // Other Knits of this machine share the cgroup; their pods have other cookies.
+    std::vector<net::ListenEvent> ours;
+    for (int round = 0; round < 100 && ours.empty(); ++round) {
+      pollfd p{(*events)->fd(), POLLIN, 0};
+      ASSERT_EQ(::poll(&p, 1, 5000), 1);
+      (*events)->drain([&](const net::ListenEvent& e) {
+        if (e.cookie == pod->cookie) ours.push_back(e);
+      });
+    }
+    ASSERT_EQ(ours.size(), 1U);
+    EXPECT_EQ(ours[0].port, 8080);
   }
   auto sockets = net::stock_sockets(pod->netns.get(), 64, false);
   ASSERT_TRUE(sockets.has_value());

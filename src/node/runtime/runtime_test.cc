@@ -142,31 +142,42 @@ TEST(Cgroups, LayoutTable) {
     const char* name;
     const char* mounts;
     const char* controllers;
+    const char* cgroups;
     const char* unified;
     const char* memory;
     bool hybrid;
   } rows[] = {
       {"pure v2 (Debian 12)", "cgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n",
-       "cpuset cpu io memory pids\n", "/sys/fs/cgroup", "/sys/fs/cgroup", false},
+       "cpuset cpu io memory pids\n", "memory\t0\t59\t1\nhugetlb\t0\t6\t1\n", "/sys/fs/cgroup",
+       "/sys/fs/cgroup", false},
       {"hybrid with a stray controller",
        "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"
        "cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0\n"
        "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n",
-       "hugetlb\n", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory", true},
+       "hugetlb\n", "hugetlb\t0\t6\t1\n", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory", true},
       {"hybrid, systemd's",
        "cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n"
        "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n",
-       "\n", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory", false},
+       "\n", "hugetlb\t0\t1\t1\n", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory", false},
+      {"hybrid, another Knit holds hugetlb",
+       "cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n"
+       "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n",
+       "\n", "memory\t4\t59\t1\nhugetlb\t9\t1\t1\n", "/sys/fs/cgroup/unified",
+       "/sys/fs/cgroup/memory", true},
+      {"hybrid, hugetlb mounted for all",
+       "cgroup /sys/fs/cgroup/hugetlb cgroup rw,hugetlb 0 0\n"
+       "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n",
+       "\n", "hugetlb\t9\t1\t1\n", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/unified", false},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.name);
-    const auto got = cgroup_layout(row.mounts, row.controllers);
+    const auto got = cgroup_layout(row.mounts, row.controllers, row.cgroups);
     ASSERT_TRUE(got.has_value());
     EXPECT_EQ(got->unified, row.unified);
     EXPECT_EQ(got->memory, row.memory);
     EXPECT_EQ(got->hybrid_with_controllers, row.hybrid);
   }
-  EXPECT_FALSE(cgroup_layout("proc /proc proc rw 0 0\n", "").has_value());
+  EXPECT_FALSE(cgroup_layout("proc /proc proc rw 0 0\n", "", "").has_value());
 }
 
 TEST(Spawn, StatusOutputAndTimeout) {
