@@ -10,6 +10,8 @@ namespace {
 
 constexpr std::string_view kLogModule = "events";
 
+Error closed() { return Error(Code::Unavailable, "the event log is closed"); }
+
 template <class T>
 struct Waiter {
   io::Event event;
@@ -170,7 +172,9 @@ void Stream::Core::kick() {
   flushing = true;
   loop.offload([job] { job->result = job->run(); },
                [job, weak = weak_from_this()] {
-                 if (const auto self = weak.lock()) self->finished(*job);
+                 if (const auto self = weak.lock()) return self->finished(*job);
+                 for (auto& a : job->appends) a.done(closed());
+                 for (auto& f : job->flushes) f(closed());
                });
 }
 
@@ -257,7 +261,13 @@ void Stream::Core::succeed(Job& job) {
 }
 
 Stream::Stream(std::shared_ptr<Core> core) : core_(std::move(core)) {}
-Stream::~Stream() { core_->later.cancel(); }
+Stream::~Stream() {
+  core_->later.cancel();
+  core_->loop.post([appends = std::move(core_->pending), flushes = std::move(core_->flushes)] {
+    for (const auto& a : appends) a.done(closed());
+    for (const auto& f : flushes) f(closed());
+  });
+}
 
 io::Task<Result<std::unique_ptr<Stream>>> Stream::open(io::Loop& loop,
                                                        std::shared_ptr<LogDisk> disk,

@@ -64,7 +64,7 @@ class Stream {
 
   /// Durable when it returns. Errors: Unavailable (503: full, too much waits for the disk, or the
   /// disk failed; the event may still turn up if the machine then crashes), ResourceExhausted (413:
-  /// the payload alone is too large). Callbacks of destroyed streams are dropped.
+  /// the payload alone is too large). When the stream is destroyed meanwhile: Unavailable, too.
   void append(std::string payload, std::function<void(Result<Seq>)> done);
   io::Task<Result<Seq>> append(std::string payload);
 

@@ -118,6 +118,16 @@ TEST_F(StreamTest, KeepsSubscribersRetriesAndParkedEvents) {
   EXPECT_EQ(stream->subscribe("far", 1000)->position(), 6u) << "clamped";
 }
 
+TEST_F(StreamTest, ADestroyedStreamAnswersWhatWaits) {
+  open();
+  std::vector<bool> answers;
+  const auto note = [&](const Result<Seq>& r) { answers.push_back(r.has_value()); };
+  stream->append("a", note);
+  stream.reset();
+  loop.settle();
+  EXPECT_EQ(answers, std::vector<bool>{false});
+}
+
 TEST_F(StreamTest, StateIsSyncedSoonWithoutEvents) {
   open();
   Cursor* a = stream->subscribe("a", 0);
