@@ -290,7 +290,7 @@ std::string openapi_v2_document() {
       std::string path = kind.group.empty() ? "/api/" : "/apis/" + std::string(kind.group) + "/";
       path += std::string(version) + (kind.namespaced ? "/namespaces/{namespace}/" : "/") +
               std::string(kind.plural) + "/{name}";
-      paths += field(2, field(1, path) + field(2, field(7, patch)));  // NamedPathItem
+      paths += field(2, field(1, path) + field(2, field(8, patch)));  // NamedPathItem{PathItem}
     }
   }
   // Document{1 swagger, 2 info{1 title, 2 version}, 8 paths}
