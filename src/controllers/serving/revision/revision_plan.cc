@@ -133,39 +133,52 @@ void detect_crash(Subject& s, const Json& pod, const Json& deployment,
   }
 }
 
-/// Says why a revision is not ready yet: what its container waits for, or that it runs and does not
-/// answer. DIFFERS: upstream says "Deploying" until the progress deadline, ten minutes.
+/// The container that serves requests: the one with ports, else the first.
+const Json* serving_container(const Subject& s) {
+  const JsonArray& all = json::array(s.dom(), {"spec", "containers"});
+  for (const auto& container : all) {
+    if (!json::array(container, {"ports"}).empty()) return &container;
+  }
+  return all.empty() ? nullptr : &all.front();
+}
+
+/// Says why a revision is not ready yet: what a container waits for, or that all run and the probe
+/// (which is the queue-proxy's) gets no answer. DIFFERS: upstream says "Deploying" until the
+/// progress deadline, ten minutes.
 void explain_waiting(Subject& s, const Json& pod) {
   auto& c = s.conditions();
-  if (pod.is_null() || !c.is_unknown(kResources) || c.is_false(kContainer)) return;
+  const Json* serving = serving_container(s);
+  if (pod.is_null() || serving == nullptr || !c.is_unknown(kResources) || c.is_false(kContainer)) {
+    return;
+  }
+  const std::string name(json::str(*serving, {"name"}, "user-container"));
+  std::optional<WallTime> runs_since;
   for (const auto& status : json::array(pod, {"status", "containerStatuses"})) {
-    const std::string name(json::str(status, {"name"}));
-    const Json* container = user_container(s, name);
-    if (container == nullptr || json::boolean(status, {"ready"})) continue;
+    const auto of = json::str(status, {"name"});
+    if (user_container(s, of) == nullptr) continue;
     if (const Json* wait = json::find(status, {"state", "waiting"})) {
       const auto reason = json::str(*wait, {"reason"});
-      if (reason == "ContainerCreating" || reason == "PodInitializing") continue;
+      if (reason == "ContainerCreating" || reason == "PodInitializing") return;
       c.mark_unknown(kResources, reason, json::str(*wait, {"message"}));
       return;
     }
     const auto begun = parse_rfc3339(json::str(status, {"state", "running", "startedAt"}));
-    if (!begun) continue;
-    const Duration runs = s.world().wall_now() - *begun;
-    if (runs < kPatience) {
-      s.plan().again_in(kPatience - runs);
-      continue;
-    }
-    const auto port = json::i64(json::array(*container, {"ports"}).empty()
-                                    ? Json()
-                                    : json::array(*container, {"ports"}).front(),
-                                {"containerPort"}, 8080);
-    c.mark_unknown(kResources, "ContainersNotReady",
-                   "container \"" + name + "\" of pod " + std::string(name_of(pod)) +
-                       " runs, but its readiness probe has not succeeded yet: it must listen on "
-                       "port " +
-                       std::to_string(port) + " ($PORT) of every address, not only of localhost");
+    if (!begun) return;
+    if (of == name) runs_since = *begun;
+  }
+  if (!runs_since) return;
+  const Duration runs = s.world().wall_now() - *runs_since;
+  if (runs < kPatience) {
+    s.plan().again_in(kPatience - runs);
     return;
   }
+  const JsonArray& ports = json::array(*serving, {"ports"});
+  const auto port = ports.empty() ? 8080 : json::i64(ports.front(), {"containerPort"}, 8080);
+  c.mark_unknown(
+      kResources, "ContainersNotReady",
+      "container \"" + name + "\" of pod " + std::string(name_of(pod)) +
+          " runs, but its readiness probe has not succeeded yet: it must listen on port " +
+          std::to_string(port) + " ($PORT) of every address, not only of localhost");
 }
 
 /// Fills containerStatuses. False while a digest is not known or cannot be.
