@@ -2,6 +2,7 @@
 
 #include "controllers/core/register.h"
 #include "controllers/mesh/admission.h"
+#include "controllers/serving/config.h"
 #include "kube/resources.h"
 
 namespace knit::app {
@@ -32,6 +33,17 @@ bool is_operator_kind(std::string_view group) {
          group == "eventing.knative.dev";
 }
 
+serving::StringMap strings(const Json& object, json::Path path) {
+  serving::StringMap out;
+  for (auto& [key, value] : json::string_map(object, path)) out[key] = std::move(value);
+  return out;
+}
+
+apiserver::Status denied(const std::string& webhook, const std::string& why) {
+  return apiserver::from_error(Error(
+      Code::InvalidArgument, "admission webhook \"" + webhook + "\" denied the request: " + why));
+}
+
 }  // namespace
 
 void Admission::install(apiserver::Registry& registry) {
@@ -57,9 +69,7 @@ void Admission::install(apiserver::Registry& registry) {
         if (verdict.errors.empty()) return std::nullopt;
         std::string text;
         for (const auto& e : verdict.errors) text += (text.empty() ? "" : "; ") + e;
-        return apiserver::from_error(
-            Error(Code::InvalidArgument,
-                  "admission webhook \"validation.mesh.knit.dev\" denied the request: " + text));
+        return denied("validation.mesh.knit.dev", text);
       });
   registry.add_validator(
       "installed", [](const apiserver::AdmissionRequest& request, const Json&,
@@ -76,6 +86,36 @@ void Admission::install(apiserver::Registry& registry) {
           const std::string ns = serving ? "knative-serving" : "knative-eventing";
           warnings.push_back("no " + kind + " exists yet: the object is stored, and carried out once one is "
                              "applied in namespace " + ns);
+        }
+        return std::nullopt;
+      });
+  registry.add_validator(
+      "config", [](const apiserver::AdmissionRequest& request, const Json& object,
+                   std::vector<std::string>&) -> std::optional<apiserver::Status> {
+        if (request.operation == schema::Operation::Delete || !request.subresource.empty() ||
+            request.options.internal || request.key.ns != "knative-serving") {
+          return std::nullopt;
+        }
+        if (request.key.resource == kube::res::configmaps()) {
+          const auto checked =
+              serving::check_config(request.key.name, strings(object, {"data"}));
+          if (checked) return std::nullopt;
+          return denied("config.webhook.serving.knative.dev",
+                        "validation failed: " + checked.error().message());
+        }
+        if (request.key.resource != kube::res::knativeservings()) return std::nullopt;
+        // DIFFERS: upstream stores it, and its operator fails at the ConfigMap.
+        for (const auto& entry : json::object(object, {"spec", "config"})) {
+          const std::string_view name(entry.key().data(), entry.key().size());
+          const std::string map =
+              name.starts_with("config-") ? std::string(name) : "config-" + std::string(name);
+          const auto checked =
+              serving::check_config(map, strings(object, {"spec", "config", name}));
+          if (checked) continue;
+          const std::string& why = checked.error().message();
+          return denied("validation.operator.knit.dev",
+                        "spec.config." + std::string(name) + ": " + why +
+                            (why.find('<') == std::string::npos ? "" : "; fill the placeholder"));
         }
         return std::nullopt;
       });

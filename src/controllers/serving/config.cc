@@ -182,8 +182,9 @@ Result<DomainConfig> parse_domain(const StringMap& data, std::string_view cluste
     if (domain == "_example") continue;
     DomainConfig::Entry entry{domain, {}};
     if (!trim(text).empty()) {
-      KNIT_TRY(const Json value, yaml::parse_one(text));
-      for (auto& [k, v] : json::string_map(value, {"selector"})) entry.selector[k] = v;
+      auto value = yaml::parse_one(text);
+      if (!value) return std::move(value).error().within(domain);
+      for (auto& [k, v] : json::string_map(*value, {"selector"})) entry.selector[k] = v;
     }
     has_default = has_default || entry.selector.empty();
     c.entries.push_back(std::move(entry));
@@ -359,6 +360,20 @@ Result<IstioConfig> parse_istio(const StringMap& data) {
     }
   }
   return c;
+}
+
+Result<void> check_config(std::string_view name, const StringMap& data) {
+  const auto check = [](auto parsed) -> Result<void> {
+    if (!parsed) return std::move(parsed).error();
+    return {};
+  };
+  if (name == "config-autoscaler") return check(parse_autoscaler(data));
+  if (name == "config-deployment") return check(parse_deployment(data));
+  if (name == "config-domain") return check(parse_domain(data, "cluster.local"));
+  if (name == "config-network") return check(parse_network(data));
+  if (name == "config-gc") return check(parse_gc(data));
+  if (name == "config-istio") return check(parse_istio(data));
+  return {};
 }
 
 bool ServingConfig::feature(std::string_view name) const {

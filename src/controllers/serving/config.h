@@ -95,6 +95,9 @@ Result<DomainConfig> parse_domain(const StringMap& data, std::string_view cluste
 Result<NetworkConfig> parse_network(const StringMap& data);
 Result<GcConfig> parse_gc(const StringMap& data);
 Result<IstioConfig> parse_istio(const StringMap& data);
+/// Whether the ConfigMap `name` ("config-istio"; others are always fine) may have this data.
+/// Source: knative/serving cmd/webhook/main.go, newConfigValidationController
+Result<void> check_config(std::string_view name, const StringMap& data);
 
 /// Parsed ConfigMaps, read again only when one changed. A map that does not parse keeps its last
 /// good value and its error; at first the defaults. One loop.

@@ -74,6 +74,28 @@ TEST(Config, DomainLookup) {  // serving.md 3: the most specific selector, then 
   EXPECT_EQ(parse_domain({}, "cluster.local")->lookup({}), "svc.cluster.local");
 }
 
+TEST(Config, WhatTheWebhookSaysNoTo) {
+  const struct {
+    const char *map, *key, *value, *error;  // error: nullptr: fine
+  } rows[] = {
+      {"config-istio", "gateway.knative-serving.g", "istio-ingressgateway.<ns>.svc.cluster.local",
+       "gateway knative-serving/g: \"istio-ingressgateway.<ns>.svc.cluster.local\" is not a host "
+       "name"},
+      {"config-istio", "gateway.knative-serving.g", "a.b.svc.cluster.local", nullptr},
+      {"config-autoscaler", "scale-to-zero-grace-period", "soon", "scale-to-zero-grace-period"},
+      {"config-domain", "x.test", "selector: [", "x.test"},
+      {"config-features", "anything", "goes", nullptr},
+  };
+  for (const auto& row : rows) {
+    const auto checked = check_config(row.map, {{row.key, row.value}});
+    EXPECT_EQ(checked.has_value(), row.error == nullptr) << row.map << " " << row.value;
+    if (!checked && row.error != nullptr) {
+      EXPECT_NE(checked.error().message().find(row.error), std::string::npos)
+          << checked.error().message();
+    }
+  }
+}
+
 TEST(Config, IstioStyles) {  // mesh.md 1.4
   const auto defaults = parse_istio({});
   ASSERT_TRUE(defaults.has_value());
