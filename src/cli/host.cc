@@ -129,6 +129,32 @@ Result<User> ensure_user(const std::string& name) {
   return Error(Code::Internal, "the system user " + name + " was made but is not found");
 }
 
+Result<void> check_reach(const std::string& dir, const User& user) {
+  const auto fails = [&user](const std::string& path, int how) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      if (setgroups(0, nullptr) != 0 || setresgid(user.gid, user.gid, user.gid) != 0 ||
+          setresuid(user.uid, user.uid, user.uid) != 0) {
+        _exit(2);
+      }
+      _exit(access(path.c_str(), how) == 0 ? 0 : 1);
+    }
+    int status = 0;
+    return pid < 0 || waitpid(pid, &status, 0) != pid || status != 0;
+  };
+  if (!fails(dir, R_OK | W_OK | X_OK)) return {};
+  for (auto slash = dir.find('/', 1); slash != std::string::npos;
+       slash = dir.find('/', slash + 1)) {
+    const std::string above = dir.substr(0, slash);
+    if (!fails(above, X_OK)) continue;
+    return Error(Code::PermissionDenied, "directory " + dir + ": its user cannot enter " + above +
+                                             ": `chmod o+x " + above +
+                                             "`, or give a --data directory elsewhere");
+  }
+  return Error(Code::PermissionDenied,
+               "directory " + dir + ": its user can neither read nor write it");
+}
+
 Result<Fd> claim_pod_range(const std::string& cidr) {
   KNIT_TRY(Fd fd, claim("knit-pods-" + cidr));
   if (fd) return fd;

@@ -30,6 +30,10 @@ struct User {
 /// Finds the system user or makes it.
 Result<User> ensure_user(const std::string& name);
 
+/// Whether the user may read and write in the directory, whatever lies above it. Errors:
+/// PermissionDenied, naming the directory that keeps it out.
+Result<void> check_reach(const std::string& dir, const User& user);
+
 /// The descriptor that marks the pod range as used in this network namespace: an abstract socket,
 /// gone with the last process that holds it. Errors: AlreadyExists.
 Result<Fd> claim_pod_range(const std::string& cidr);

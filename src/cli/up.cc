@@ -380,6 +380,7 @@ Result<int> up(const Invocation& in) {
   if (!made.empty()) steps.done("system users made: " + made);
   for (const char* dir : {"/store", "/pki"}) {
     KNIT_TRY_VOID(make_dir(s.data + dir, 0700, s.server_uid, s.server_gid));
+    KNIT_TRY_VOID(check_reach(s.data + dir, {s.server_uid, s.server_gid}));
   }
   for (const std::string& name : kill_leftovers(s.run)) {
     steps.done("killed what a former supervisor left: " + name);

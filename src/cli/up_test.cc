@@ -166,6 +166,11 @@ TEST_F(UpTest, RefusesByName) {
     $KNIT down --run $T/run --data $T/other --purge || echo "purge=$?"
     test -e $T/other/file && echo "nothing removed"
     $KNIT up $OPTS --node-name fail-node || echo "crash=$?"
+    mkdir -m 0700 $T/private
+    $KNIT up $OPTS --data $T/private/data || echo "reach=$?"
+    cp $KNIT $(dirname $KNIT)/knit-supervisor $T/private
+    $T/private/$(basename $KNIT) up $OPTS --data $T/data3 --run $T/run3 >/dev/null && echo "from a private directory"
+    $T/private/$(basename $KNIT) down --run $T/run3 > /dev/null
     pgrep -a knit-supervisor || echo "no process left"
   )sh");
   SCOPED_TRACE(out);
@@ -178,6 +183,10 @@ TEST_F(UpTest, RefusesByName) {
   EXPECT_TRUE(has(out, "node exited (status 3), started again"));
   EXPECT_TRUE(has(out, "error: node does not stay up"));
   EXPECT_TRUE(has(out, "crash=1"));
+  EXPECT_TRUE(has(out, "/private/data/store: its user cannot enter " + dir +
+                           "/private: `chmod o+x " + dir + "/private`"));
+  EXPECT_TRUE(has(out, "reach=1"));
+  EXPECT_TRUE(has(out, "from a private directory"));
   EXPECT_TRUE(has(out, "no process left"));
 }
 
