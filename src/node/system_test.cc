@@ -14,6 +14,7 @@
 #include "image/import.h"
 #include "io/real_loop.h"
 #include "node/agent.h"
+#include "node/container_spec.h"
 #include "node/fake_node.h"
 #include "node/machine.h"
 
@@ -50,6 +51,7 @@ class SystemTest : public testing::Test {
     agent_.reset();
     if (engine_) {
       for (const auto& id : engine_->list()) static_cast<void>(engine_->remove(id));
+      runtime::remove_cgroup(engine_->cgroups(), pod_cgroup("sys-1"));
       engine_->remove_cgroups();
     }
     engine_.reset();
