@@ -179,8 +179,8 @@ bool Machine::compare(Op op, Item& left, Item right) {
 }
 
 Item Machine::run(Fault& fault) {
-  Item stack[kStack];
-  Item* top = stack - 1;  // the last value
+  Item stack[kStack + 1];  // the first place stays empty
+  Item* top = stack;       // the last value
   const auto& code = code_.code;
   std::size_t pc = 0;
   while (pc < code.size()) {
@@ -291,7 +291,7 @@ Item Machine::run(Fault& fault) {
     if (fault_ != Fault::None) {
       fault = fault_;
       // The root's own value counts (LEFT of a negative length); one below it leaves zero.
-      return pc >= code.size() && top == stack ? *top : zero(code_.result);
+      return pc >= code.size() && top == stack + 1 ? *top : zero(code_.result);
     }
   }
   return *top;

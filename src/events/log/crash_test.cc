@@ -178,6 +178,21 @@ TEST_F(DamageTest, ZeroEverySector) {
   }
 }
 
+// A segment whose start is gone is removed, but the numbers before it stay given away, over any
+// number of restarts.
+TEST_F(DamageTest, NumbersAreNotUsedAgainAfterASegmentIsLost) {
+  auto damaged = copy(*disk, *random);
+  const auto names = damaged->files();
+  const Seq first = parse_segment_name(names[1].substr(2)).value();
+  damaged->bytes_of(names[0]).resize(5000);  // its events are gone ...
+  damaged->bytes_of(names[1]) = "nothing";   // ... and the next segment's start
+  for (int restart = 0; restart < 3; ++restart) {
+    auto opened = run(loop, Stream::open(loop, damaged, "s", "ns/b", kOptions));
+    ASSERT_TRUE(opened);
+    EXPECT_GE((*opened)->next(), first) << restart;
+  }
+}
+
 // One life of a stream: random work, a crash at a random operation of the disk, and again.
 class Lives {
  public:

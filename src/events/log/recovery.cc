@@ -92,6 +92,9 @@ class Replay {
     // A kind of a later version: its meaning is not needed to deliver events.
   }
 
+  /// True when the records do not tell that numbers below out.next are given away.
+  bool forgets() const { return std::max(next_, mentioned_) < out_.next; }
+
   void finish() {
     // A number that a subscriber has seen is never given to another event.
     out_.next = std::max({out_.next, next_, mentioned_});
@@ -112,6 +115,7 @@ class Replay {
     cursors_ = std::move(arrived_);
     arrived_.clear();
     out_.next_id = std::max(out_.next_id, pending_.next_id);
+    mentioned_ = std::max(mentioned_, pending_.next);
     out_.kept.clear();
     for (const KeptAt& k : pending_.kept) out_.kept[k.seq] = k;
   }
@@ -164,6 +168,20 @@ Result<void> create_first(LogDisk& disk, const std::string& directory, const std
   return {};
 }
 
+Result<void> write_checkpoint(Recovered& out) {
+  Checkpoint head{out.next_id, static_cast<std::uint32_t>(out.cursors.size()), {}, out.next};
+  for (const auto& [seq, where] : out.kept) head.kept.push_back(where);
+  std::vector<CursorState> states;
+  for (const Cursor& c : out.cursors) states.push_back(c.state());
+  Segment& active = out.segments.back();
+  std::string bytes;
+  put_checkpoint(bytes, active.seed, head, states);
+  KNIT_TRY_VOID(active.file->write(active.size, bytes));
+  KNIT_TRY_VOID(active.file->sync());
+  active.size += bytes.size();
+  return {};
+}
+
 }  // namespace
 
 Result<std::shared_ptr<LogFile>> create_segment(LogDisk& disk, const std::string& directory,
@@ -186,7 +204,8 @@ Result<Recovered> recover(LogDisk& disk, const std::string& directory, const std
   std::sort(firsts.begin(), firsts.end());
 
   Recovered out;
-  Seq floor = 0;             // numbers below have been used
+  Seq floor = 0;  // numbers below have been used
+  std::string half_made;
   std::size_t replayed = 0;  // the first segment to replay: the last with a whole checkpoint
   for (const Seq first : firsts) {
     const std::string path = directory + "/" + segment_name(first);
@@ -210,14 +229,13 @@ Result<Recovered> recover(LogDisk& disk, const std::string& directory, const std
         continue;
       }
       // Nothing in it was ever acknowledged: that needs a whole start on the disk.
-      KNIT_TRY_VOID(disk.remove(path));
-      KNIT_TRY_VOID(disk.sync_directory(directory));
+      half_made = path;
       continue;
     }
     if (start == Start::Whole) replayed = out.segments.size();
     out.segments.push_back(std::move(segment));
   }
-  if (out.segments.empty()) {
+  if (out.segments.empty()) {  // a half-made one gets overwritten
     KNIT_TRY_VOID(create_first(disk, directory, name, now, floor, out));
     return out;
   }
@@ -242,7 +260,14 @@ Result<Recovered> recover(LogDisk& disk, const std::string& directory, const std
     segment.size = end.end;
     segment.file = std::move(file);
   }
+  const bool forgets = replay.forgets();
   replay.finish();
+  if (!half_made.empty()) {
+    // Its name is all that says which numbers are given away: that is written down before it goes.
+    if (forgets) KNIT_TRY_VOID(write_checkpoint(out));
+    KNIT_TRY_VOID(disk.remove(half_made));
+    KNIT_TRY_VOID(disk.sync_directory(directory));
+  }
   if (out.damaged_bytes > 0) {
     KNIT_LOG(Error, "bytes of the event log are damaged and passed over", KV("stream", name),
              KV("bytes", out.damaged_bytes));

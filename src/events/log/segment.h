@@ -68,11 +68,13 @@ struct Checkpoint {
   std::uint32_t next_id = 1;
   std::uint32_t cursors = 0;  // Subscriber records that follow
   std::vector<KeptAt> kept;
+  Seq next = 0;  // numbers below have been given away
   template <class V, class S>
   static void fields(V& v, S& s) {
     v(1, s.next_id);
     v(2, s.cursors);
     v(3, s.kept);
+    v(4, s.next);
   }
 };
 

@@ -82,7 +82,7 @@ bool Stream::Core::dirty() const {
 
 std::pair<Checkpoint, std::vector<CursorState>> Stream::Core::take_checkpoint() {
   std::pair<Checkpoint, std::vector<CursorState>> out;
-  out.first = {next_id, static_cast<std::uint32_t>(cursors.size()), {}};
+  out.first = {next_id, static_cast<std::uint32_t>(cursors.size()), {}, next};
   for (const auto& [seq, where] : kept) out.first.kept.push_back(where);
   for (auto& [n, c] : cursors) {
     c->take_progress();  // the checkpoint says it
