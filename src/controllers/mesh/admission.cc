@@ -13,15 +13,13 @@ namespace res = kube::res;
 
 void admit_tls(Admission& out, const std::string& at, const Json& server,
                const mesh_model::GatewayServer& view) {
-  const bool plain = view.protocol == "HTTP" || view.protocol == "HTTP2" ||
-                     view.protocol == "GRPC" || view.protocol == "GRPC-WEB";
   const bool needs = view.protocol == "HTTPS" || view.protocol == "TLS";
   if (needs && !view.has_tls) {
     out.errors.push_back(at + ".tls: server must have TLS settings for HTTPS/TLS protocols");
     return;
   }
   if (!view.has_tls) return;
-  if (plain) {
+  if (is_plain_http(view)) {
     if (!view.credential.empty() || json::find(server, {"tls", "mode"}) != nullptr) {
       out.errors.push_back(at + ".tls: server cannot have TLS settings for non HTTPS/TLS ports");
     }
@@ -35,9 +33,10 @@ void admit_tls(Admission& out, const std::string& at, const Json& server,
   if (files) {
     out.errors.push_back(at + ".tls: certificate files are not supported; use credentialName");
   }
-  if (view.tls == TlsMode::AutoPassthrough || view.tls == TlsMode::OptionalMutual) {
-    out.errors.push_back(at + ".tls.mode: " + std::string(json::str(server, {"tls", "mode"})) +
-                         " is not supported; use SIMPLE, MUTUAL, ISTIO_MUTUAL or PASSTHROUGH");
+  if (!carried_out(view)) {
+    const auto mode = json::str(server, {"tls", "mode"}, "PASSTHROUGH");  // the API's default
+    out.errors.push_back(at + ".tls.mode: " + std::string(mode) +
+                         " is not supported; use SIMPLE or ISTIO_MUTUAL");
   }
   if (view.tls == TlsMode::IstioMutual && certificate) {
     out.errors.push_back(at +

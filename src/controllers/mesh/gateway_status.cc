@@ -77,11 +77,9 @@ Verdict judge(const World& world, const mesh_model::GatewayView& gateway) {
                       (pods.size() == 1 ? "" : "s")},
                  std::nullopt};
   for (const auto& server : gateway.servers) {
-    if (server.tls == mesh_model::TlsMode::AutoPassthrough ||
-        server.tls == mesh_model::TlsMode::OptionalMutual) {
+    if (!carried_out(server)) {
       return no("UnsupportedTls", "server \"" + server.port_name +
-                                      "\": Knit carries out SIMPLE, MUTUAL, ISTIO_MUTUAL and "
-                                      "PASSTHROUGH");
+                                      "\": Knit carries out SIMPLE, MUTUAL and ISTIO_MUTUAL");
     }
     if (server.credential.empty()) continue;
     auto verdict = judge_secret(world, mesh, server.credential);
@@ -92,6 +90,17 @@ Verdict judge(const World& world, const mesh_model::GatewayView& gateway) {
 }
 
 }  // namespace
+
+bool is_plain_http(const mesh_model::GatewayServer& server) {
+  return server.protocol == "HTTP" || server.protocol == "HTTP2" || server.protocol == "GRPC" ||
+         server.protocol == "GRPC-WEB";
+}
+
+bool carried_out(const mesh_model::GatewayServer& server) {
+  using enum mesh_model::TlsMode;
+  return server.tls == None || server.tls == Simple || server.tls == Mutual ||
+         server.tls == IstioMutual || (server.tls == Passthrough && is_plain_http(server));
+}
 
 std::vector<std::string> dropped_servers(const World& world,
                                          const mesh_model::GatewayView& gateway) {
