@@ -109,6 +109,20 @@ class AgentTest : public testing::Test {
     agent_->start();
     loop_.settle();
   }
+  /// The agent ends and comes back; pods run on, and the supervisor hands back what it kept.
+  void restart_node() {
+    const image::Config image = driver_->images["hello"];
+    auto processes = std::move(driver_->processes);
+    auto kept = std::move(bootstrap_->kept);
+    agent_.reset();
+    const auto old = std::move(bootstrap_);
+    make_agent(image);
+    driver_->processes = std::move(processes);
+    for (auto& [key, fd] : kept) agent_->handler().on_kept(key, std::move(fd));
+    bootstrap_->connect_proxy();
+    agent_->start();
+    turn();
+  }
   void make_agent(const image::Config& hello) {
     driver_owner_ = std::make_unique<FakeDriver>();
     driver_ = driver_owner_.get();
@@ -439,17 +453,7 @@ TEST_F(AgentTest, OutputBecomesALogFile) {
 TEST_F(AgentTest, TakesOverRunningPods) {
   run(pod("{}"));
   ASSERT_EQ(phase(), "Running");
-  const image::Config image = driver_->images["hello"];
-  auto processes = std::move(driver_->processes);
-  auto kept = std::move(bootstrap_->kept);
-  agent_.reset();  // pods run on
-  const auto old = std::move(bootstrap_);
-  make_agent(image);
-  driver_->processes = std::move(processes);
-  for (auto& [key, fd] : kept) agent_->handler().on_kept(key, std::move(fd));
-  bootstrap_->connect_proxy();
-  agent_->start();
-  turn();
+  restart_node();
   EXPECT_EQ(agent_->pods(), 1U);
   EXPECT_EQ(phase(), "Running");
   EXPECT_EQ(ready(), "True");
@@ -590,17 +594,7 @@ TEST_F(AgentTest, TheProxyWritesTheLogsOfTheContainersItPlays) {
   std::ifstream app(*agent_->worker("u1")->log_path("c", false));
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(app), {}), "");
   // It goes on in the same file after a restart of the node.
-  const image::Config image = driver_->images["hello"];
-  auto processes = std::move(driver_->processes);
-  auto kept = std::move(bootstrap_->kept);
-  agent_.reset();
-  const auto old = std::move(bootstrap_);
-  make_agent(image);
-  driver_->processes = std::move(processes);
-  for (auto& [key, fd] : kept) agent_->handler().on_kept(key, std::move(fd));
-  bootstrap_->connect_proxy();
-  agent_->start();
-  turn();
+  restart_node();
   bootstrap_->logged({"u1", "istio-proxy", "three\n", 0});
   turn();
   EXPECT_NE(text().find(" F one\n"), std::string::npos) << text();
@@ -665,17 +659,7 @@ TEST_F(AgentTest, MemoryVolumesOutliveTheNode) {
   const std::string volumes = dir_ + "/run/pods/u1/volumes";
   EXPECT_TRUE(driver_->mounted.contains(volumes + "/m"));
   ASSERT_TRUE(bootstrap_->kept.contains("pod/u1/memory"));
-  const image::Config image = driver_->images["hello"];
-  auto processes = std::move(driver_->processes);
-  auto kept = std::move(bootstrap_->kept);
-  agent_.reset();
-  const auto old = std::move(bootstrap_);
-  make_agent(image);
-  driver_->processes = std::move(processes);
-  for (auto& [key, fd] : kept) agent_->handler().on_kept(key, std::move(fd));
-  bootstrap_->connect_proxy();
-  agent_->start();
-  turn();
+  restart_node();
   EXPECT_EQ(driver_->mounted, std::set<std::string>{volumes}) << "its mount space was new";
   EXPECT_TRUE(bootstrap_->kept.contains("pod/u1/memory")) << "for the next one";
   api_.start_deletion(FakeApi::pod_key(live()), 1);
