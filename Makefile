@@ -14,7 +14,7 @@ run: build  ## build, start, carry the seed's procedure out end to end, say how 
 test: packages  ## build and run every test
 	@tools/test all
 
-build: packages  ## the release executables: build/release/knit, knit-supervisor
+build: packages  ## the release executables: build/release/knit, knit-supervisor, knit-events
 	@tools/build release
 
 quick:  ## what changed: unit and world tests of the dev build

@@ -1,5 +1,5 @@
 // The processes behind the hidden subcommands. Each builds every object it needs, connects them and
-// returns when it has stopped; server.cc, node.cc and proxy.cc define them.
+// returns when it has stopped; server.cc, node.cc, proxy.cc and events.cc define them.
 #pragma once
 
 #include "base/fd.h"
@@ -18,6 +18,7 @@ struct ProcessContext {
 int run_server(ProcessContext context);
 int run_node(ProcessContext context);
 int run_proxy(ProcessContext context);
+int run_events(ProcessContext context);  // an executable of its own: events_main.cc
 /// `knit node --cleanup`: after a stop, takes away links, rules, mounts and cgroups.
 int clean_node(const cli::Settings& settings);
 

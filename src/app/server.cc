@@ -5,6 +5,7 @@
 
 #include "apiserver/server.h"
 #include "app/control.h"
+#include "app/event_roles.h"
 #include "app/log_source.h"
 #include "app/processes.h"
 #include "app/tokens.h"
@@ -13,6 +14,7 @@
 #include "io/real_loop.h"
 #include "ipc/channel.h"
 #include "kube/resources.h"
+#include "kube/roles.h"
 #include "pki/vault.h"
 #include "store/store.h"
 
@@ -32,8 +34,10 @@ std::string admin_kubeconfig(const cli::Settings& settings, const std::string& r
                              const pki::Credential& admin) {
   const std::string server =
       "https://" + io::to_string(io::Endpoint{settings.api_address, settings.api_port});
-  return "apiVersion: v1\nkind: Config\ncurrent-context: knit\nclusters:\n- name: knit\n  cluster:\n"
-         "    server: " + server + "\n    certificate-authority-data: " + hash::base64(root_pem) +
+  return "apiVersion: v1\nkind: Config\ncurrent-context: knit\nclusters:\n- name: knit\n  "
+         "cluster:\n"
+         "    server: " +
+         server + "\n    certificate-authority-data: " + hash::base64(root_pem) +
          "\nusers:\n- name: admin\n  user:\n    client-certificate-data: " +
          hash::base64(admin.chain_pem) + "\n    client-key-data: " + hash::base64(admin.key_pem) +
          "\ncontexts:\n- name: knit\n  context:\n    cluster: knit\n    user: admin\n"
@@ -54,10 +58,7 @@ Result<void> write_private(const std::string& path, std::string_view text) {
 class Server {
  public:
   Server(io::RealLoop& loop, cli::Settings settings)
-      : loop_(loop),
-        settings_(std::move(settings)),
-        random_(system_random()),
-        logs_(loop) {}
+      : loop_(loop), settings_(std::move(settings)), random_(system_random()), logs_(loop) {}
 
   Result<void> open(Fd channel) {
     const WallTime now = loop_.wall_now();
@@ -66,7 +67,8 @@ class Server {
     KNIT_TRY(const auto api_authority, vault_->api(now));
     KNIT_TRY(const auto apps_authority, vault_->apps(settings_.apps_domain, now));
     KNIT_TRY(const auto token_key, vault_->tokens());
-    KNIT_TRY(const auto router, pki::wildcard_certificate(*apps_authority, settings_.apps_domain, now));
+    KNIT_TRY(const auto router,
+             pki::wildcard_certificate(*apps_authority, settings_.apps_domain, now));
 
     store::Options options;
     options.path = settings_.data + "/store/knit.db";
@@ -99,24 +101,31 @@ class Server {
     dependencies.logs = &logs_;
     dependencies.server_address =
         io::to_string(io::Endpoint{settings_.api_address, settings_.api_port});
-    dependencies.not_ready = [this] { return std::string(started_ ? "" : "controllers are starting"); };
+    dependencies.not_ready = [this] {
+      return std::string(started_ ? "" : "controllers are starting");
+    };
     api_ = std::make_unique<apiserver::ApiServer>(loop_, *store_, control_->registry(),
-                                                 std::move(dependencies));
-    KNIT_TRY(const auto serving, pki::api_server_certificate(
-                                     *api_authority, {kubernetes_ip, settings_.api_address,
-                                                      settings_.host_ip, settings_.node_name}, now));
-    KNIT_TRY(auto tls, io::tls_server_context({serving.chain_pem, serving.key_pem,
-                                               api_authority->root_pem()}));
+                                                  std::move(dependencies));
+    KNIT_TRY(
+        const auto serving,
+        pki::api_server_certificate(
+            *api_authority,
+            {kubernetes_ip, settings_.api_address, settings_.host_ip, settings_.node_name}, now));
+    KNIT_TRY(auto tls, io::tls_server_context(
+                           {serving.chain_pem, serving.key_pem, api_authority->root_pem()}));
     api_->set_tls(std::move(tls));
     KNIT_TRY(const auto listening, api_->listen({settings_.api_address, settings_.api_port}));
     KNIT_LOG(Info, "API listens", KV("address", io::to_string(listening)));
-    KNIT_TRY(const auto admin, pki::api_client_certificate(*api_authority, "admin", {"system:masters"}, now));
+    KNIT_TRY(const auto admin,
+             pki::api_client_certificate(*api_authority, "admin", {"system:masters"}, now));
     KNIT_TRY_VOID(write_private(settings_.data + "/pki/admin.kubeconfig",
                                 admin_kubeconfig(settings_, api_authority->root_pem(), admin)));
 
     ipc::Bootstrap::Handler handler;
     handler.on_peer = [this](ipc::Process peer, std::uint64_t) { on_peer(peer); };
-    handler.on_message = [this](ipc::Process peer, ipc::Received m) { on_message(peer, std::move(m)); };
+    handler.on_message = [this](ipc::Process peer, ipc::Received m) {
+      on_message(peer, std::move(m));
+    };
     handler.on_stop = [this](Duration) { stop(); };
     KNIT_TRY(bootstrap_, ipc::Bootstrap::create(loop_, std::move(channel), ipc::Process::Server,
                                                 std::move(handler)));
@@ -126,11 +135,16 @@ class Server {
 
  private:
   io::Task<void> start() {
-    const auto made = co_await apiserver::bootstrap(api_->api(), apiserver::kFirstNamespaces,
-                                                    loop_.wall_now());
+    const auto made =
+        co_await apiserver::bootstrap(api_->api(), apiserver::kFirstNamespaces, loop_.wall_now());
     if (!made) KNIT_LOG(Error, "first objects", KV("error", made.error()));
     control_->start();
     started_ = true;
+    roles_.emplace(
+        settings_.node_name,
+        [](std::string_view role) { return kube::runs_in_events(role) && kube::plays_role(role); },
+        [this](const ipc::Roles& roles) { bootstrap_->supervisor().send_state("", roles); });
+    roles_->start(control_->backend());
     bind("router-https", settings_.router_https_port);
     bind("router-http", settings_.router_http_port);
   }
@@ -161,7 +175,8 @@ class Server {
   /// Ready once it is known which ports the router has: the first screen shows them.
   void decided(const std::string& purpose) {
     if (undecided_.erase(purpose) == 0 || !undecided_.empty()) return;
-    bootstrap_->ready("API at " + io::to_string(io::Endpoint{settings_.api_address, settings_.api_port}));
+    bootstrap_->ready("API at " +
+                      io::to_string(io::Endpoint{settings_.api_address, settings_.api_port}));
   }
 
   mesh::MeshSettings mesh_settings(const std::string& router_ip, const pki::Credential& router) {
@@ -201,11 +216,11 @@ class Server {
     auto* node = bootstrap_ ? bootstrap_->peer(ipc::Process::Node) : nullptr;
     if (node == nullptr) return;
     for (const auto& change : changes) {
-      if (!change.after || change.key().resource != kube::res::pods() || change.after->deleting()) continue;
+      if (!change.after || change.key().resource != kube::res::pods() || change.after->deleting())
+        continue;
       const Json pod = change.after->parse();
       if (json::str(pod, {"spec", "nodeName"}) != settings_.node_name) continue;
-      if (change.before &&
-          !json::str(change.before->parse(), {"spec", "nodeName"}).empty()) {
+      if (change.before && !json::str(change.before->parse(), {"spec", "nodeName"}).empty()) {
         continue;
       }
       ipc::Start message;
@@ -232,8 +247,13 @@ class Server {
         }
       } else if (message.type == ipc::MessageType::Failed) {
         if (const auto failed = message.as<ipc::Failed>()) {
-          KNIT_LOG(Warn, "early start failed", KV("pod", failed->uid), KV("reason", failed->reason));
+          KNIT_LOG(Warn, "early start failed", KV("pod", failed->uid),
+                   KV("reason", failed->reason));
         }
+      }
+    } else if (peer == ipc::Process::Events) {
+      if (message.type == ipc::MessageType::ApiOpen && message.fds.size() == 1) {
+        api_->serve_as(io::socket_stream(loop_, std::move(message.fds[0])), "system:knit:events");
       }
     } else if (message.type == ipc::MessageType::Bound) {
       if (const auto bound = message.as<ipc::Bound>()) on_bound(*bound);
@@ -254,6 +274,7 @@ class Server {
   std::unique_ptr<store::Store> store_;
   NodeLogs logs_;
   std::unique_ptr<Control> control_;
+  std::optional<EventRoles> roles_;
   std::unique_ptr<ServiceAccountTokens> tokens_;
   std::unique_ptr<apiserver::ApiServer> api_;
   std::unique_ptr<ipc::Bootstrap> bootstrap_;

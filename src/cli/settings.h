@@ -38,6 +38,7 @@ struct Settings {
   // Not in the table: what `knit up` found out.
   std::uint16_t api_port_asked = 6443;
   std::uint32_t server_uid = 0, server_gid = 0, proxy_uid = 0, proxy_gid = 0;
+  std::uint32_t events_uid = 0, events_gid = 0;
 
   template <class V, class S>
   static void fields(V& v, S& s) {
@@ -69,6 +70,8 @@ struct Settings {
     v(26, s.server_gid);
     v(27, s.proxy_uid);
     v(28, s.proxy_gid);
+    v(29, s.events_uid);
+    v(30, s.events_gid);
   }
 };
 

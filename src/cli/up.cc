@@ -113,7 +113,8 @@ Result<std::string> make_users(Settings& s) {
     const char* name;
     std::uint32_t *uid, *gid;
   } users[] = {{"knit-server", &s.server_uid, &s.server_gid},
-               {"knit-proxy", &s.proxy_uid, &s.proxy_gid}};
+               {"knit-proxy", &s.proxy_uid, &s.proxy_gid},
+               {"knit-events", &s.events_uid, &s.events_gid}};
   std::string fresh;
   for (const auto& u : users) {
     KNIT_TRY(const User user, ensure_user(u.name));
@@ -143,7 +144,17 @@ Result<void> make_dirs(const Settings& s) {
   return {};
 }
 
-ipc::LaunchPlan launch_plan(const Settings& s, const std::string& executable, bool foreground) {
+/// Another of Knit's executables, which belongs beside `knit`.
+Result<std::string> beside(const std::string& executable, const char* name) {
+  std::string path = std::filesystem::path(executable).parent_path().string() + "/" + name;
+  if (access(path.c_str(), X_OK) != 0) {
+    return Error(Code::NotFound, path + " is missing: it belongs beside " + executable);
+  }
+  return path;
+}
+
+ipc::LaunchPlan launch_plan(const Settings& s, const std::string& executable,
+                            const std::string& events, bool foreground) {
   ipc::LaunchPlan plan;
   plan.run_dir = s.run;
   plan.settings = codec::encode(s);
@@ -169,6 +180,10 @@ ipc::LaunchPlan launch_plan(const Settings& s, const std::string& executable, bo
   add(Process::Server, s.server_uid, s.server_gid, 2, 10s);
   add(Process::Node, 0, 0, 4, 40s);
   add(Process::Proxy, s.proxy_uid, s.proxy_gid, 3, 35s);
+  add(Process::Events, s.events_uid, s.events_gid, 1, 20s);
+  plan.processes.back().path = events;
+  plan.processes.back().args = {"knit-events"};
+  plan.processes.back().on_demand = true;  // while Eventing's roles have pods
   return plan;
 }
 
@@ -382,6 +397,8 @@ Result<int> up(const Invocation& in) {
     KNIT_TRY_VOID(make_dir(s.data + dir, 0700, s.server_uid, s.server_gid));
     KNIT_TRY_VOID(check_reach(s.data + dir, {s.server_uid, s.server_gid}));
   }
+  KNIT_TRY_VOID(make_dir(s.data + "/events", 0700, s.events_uid, s.events_gid));
+  KNIT_TRY_VOID(check_reach(s.data + "/events", {s.events_uid, s.events_gid}));
   for (const std::string& name : kill_leftovers(s.run)) {
     steps.done("killed what a former supervisor left: " + name);
   }
@@ -389,13 +406,10 @@ Result<int> up(const Invocation& in) {
   KNIT_TRY_VOID(choose_api_port(s));
   KNIT_TRY_VOID(write_file(s.data + kSettingsFile, codec::encode(s), 0600));
   KNIT_TRY_VOID(write_file(s.run + "/owner", s.data, 0644));
-  const std::string path =
-      std::filesystem::path(in.executable).parent_path().string() + "/knit-supervisor";
-  if (access(path.c_str(), X_OK) != 0) {
-    return Error(Code::NotFound, path + " is missing: it belongs beside " + in.executable);
-  }
-  KNIT_TRY(const Supervisor u, start_supervisor(launch_plan(s, in.executable, foreground), s, path,
-                                                std::move(claims), std::move(data_lock)));
+  KNIT_TRY(const std::string path, beside(in.executable, "knit-supervisor"));
+  KNIT_TRY(const std::string events, beside(in.executable, "knit-events"));
+  KNIT_TRY(const Supervisor u, start_supervisor(launch_plan(s, in.executable, events, foreground),
+                                                s, path, std::move(claims), std::move(data_lock)));
   steps.done("supervisor started (pid " + std::to_string(u.pid) + ")");
   if (auto ready = watch_start(u, steps); !ready) {
     kill(u.pid, SIGTERM);

@@ -58,7 +58,8 @@ TEST_F(UpTest, StartsShowsStopsAndPurges) {
     $KNIT up $OPTS; echo "up=$?"
     $KNIT status --run $T/run; echo "status=$?"
     stat -c '%a %U %n' $T/data/admin.kubeconfig; cat $T/data/admin.kubeconfig
-    stat -c '%a %U %n' $T/data/store $T/data/pki $T/run/control.sock
+    stat -c '%a %U %n' $T/data/store $T/data/pki $T/data/events $T/run/control.sock
+    stat -c '%a %G %n' $T/run/roles/in $T/run/roles/out
     $KNIT up $OPTS --pod-cidr 10.200.0.0/20 || echo "second=$?"
     $KNIT up $OPTS --run $T/run2 --data $T/data2 || echo "range=$?"
     $KNIT up $OPTS --run $T/run2 --pod-cidr 10.200.0.0/20 || echo "data=$?"
@@ -73,7 +74,7 @@ TEST_F(UpTest, StartsShowsStopsAndPurges) {
   SCOPED_TRACE(out);
   EXPECT_EQ(exit_status, 0);
   EXPECT_TRUE(has(out, "Knit 0."));
-  EXPECT_TRUE(has(out, "system users made: knit-server, knit-proxy"));
+  EXPECT_TRUE(has(out, "system users made: knit-server, knit-proxy, knit-events"));
   EXPECT_TRUE(has(out, "node ready: uid 0"));
   EXPECT_FALSE(has(out, "server ready: uid 0"));
   EXPECT_FALSE(has(out, "proxy ready: uid 0"));
@@ -83,6 +84,10 @@ TEST_F(UpTest, StartsShowsStopsAndPurges) {
   EXPECT_TRUE(has(out, "status=0"));
   EXPECT_TRUE(has(out, "700 knit-server " + dir + "/data/store"));
   EXPECT_TRUE(has(out, "700 knit-server " + dir + "/data/pki"));
+  EXPECT_TRUE(has(out, "700 knit-events " + dir + "/data/events"));
+  EXPECT_TRUE(has(out, "710 knit-proxy " + dir + "/run/roles/in"));
+  EXPECT_TRUE(has(out, "710 knit-events " + dir + "/run/roles/out"));
+  EXPECT_FALSE(has(out, "events ready")) << "nobody needs it";
   EXPECT_TRUE(has(out, "600 root " + dir + "/run/control.sock"));
   EXPECT_TRUE(has(out, "600 root " + dir + "/data/admin.kubeconfig\nkind: Config"));
   EXPECT_TRUE(has(out, "Knit is already running with data directory " + dir + "/data"));
@@ -168,7 +173,7 @@ TEST_F(UpTest, RefusesByName) {
     $KNIT up $OPTS --node-name fail-node || echo "crash=$?"
     mkdir -m 0700 $T/private
     $KNIT up $OPTS --data $T/private/data || echo "reach=$?"
-    cp $KNIT $(dirname $KNIT)/knit-supervisor $T/private
+    cp $KNIT $(dirname $KNIT)/knit-supervisor $(dirname $KNIT)/knit-events $T/private
     $T/private/$(basename $KNIT) up $OPTS --data $T/data3 --run $T/run3 >/dev/null && echo "from a private directory"
     $T/private/$(basename $KNIT) down --run $T/run3 > /dev/null
     pgrep -a knit-supervisor || echo "no process left"

@@ -107,6 +107,26 @@ struct Child {
                                     [this, a](std::string err) { tell("acked " + a + " " + err); });
     } else if (what == "bind") {
       boot->supervisor().send(ipc::Bind{a, static_cast<std::uint16_t>(std::atoi(b.c_str())), c});
+    } else if (what == "roles") {  // UID:NAME UID:NAME, or nothing
+      ipc::Roles m;
+      for (const std::string& role : {a, b}) {
+        const auto colon = role.find(':');
+        if (colon != std::string::npos) {
+          m.roles.push_back({role.substr(0, colon), role.substr(colon + 1), true});
+        }
+      }
+      boot->supervisor().send_state("", m);
+    } else if (what == "accept") {  // one byte from who waits at a kept listener
+      const Fd conn(::accept4(kept[a].get(), nullptr, nullptr, SOCK_CLOEXEC));
+      char byte = '?';
+      tell("accepted " + std::string(::read(conn.get(), &byte, 1) == 1 ? 1 : 0, byte));
+    } else if (what == "connect") {
+      const Fd conn(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      sockaddr_un at{.sun_family = AF_UNIX, .sun_path = {}};
+      std::strncpy(at.sun_path, a.c_str(), sizeof at.sun_path - 1);
+      const bool done = ::connect(conn.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0 &&
+                        ::send(conn.get(), b.data(), b.size(), MSG_NOSIGNAL) > 0;
+      tell(std::string("connected ") + (done ? "" : std::strerror(errno)));
     } else if (what == "shutdown") {
       ::shutdown(kept[a].get(), SHUT_RDWR);
       tell("shut " + a);

@@ -25,7 +25,7 @@ std::string Supervisor::bind(const ipc::Bind& b, std::uint16_t& port) {
   const auto old = bound_.find(b.purpose);
   if (b.address.empty()) {
     if (old != bound_.end()) bound_.erase(old);
-    hand_listener(key, b.purpose, 0, -1);
+    hand_listener(Process::Proxy, key, b.purpose, 0, -1);
     return {};
   }
   if (old != bound_.end() && old->second.address == b.address &&
@@ -64,27 +64,27 @@ std::string Supervisor::bind(const ipc::Bind& b, std::uint16_t& port) {
   getsockname(fd.get(), reinterpret_cast<sockaddr*>(&at), &size);
   port = ntohs(at.ss_family == AF_INET ? v4->sin_port : v6->sin6_port);
   bound_[b.purpose] = Bound{b.address, port, duplicate(fd.get())};
-  hand_listener(key, b.purpose, port, fd.get());
+  hand_listener(Process::Proxy, key, b.purpose, port, fd.get());
   return {};
 }
 
-void Supervisor::hand_listener(const std::string& key, const std::string& purpose,
+void Supervisor::hand_listener(Process to, const std::string& key, const std::string& purpose,
                                std::uint16_t port, int fd) {
-  Child* proxy = child(Process::Proxy);
-  if (proxy == nullptr || !proxy->link || !proxy->kept) return;  // gets all of them later
+  Child* c = child(to);
+  if (c == nullptr || !c->link || !c->kept) return;  // gets all of them later
   std::vector<Fd> fds;
   if (fd >= 0) fds.push_back(duplicate(fd));
-  proxy->link->send(ipc::Listener{key, purpose, port}, std::move(fds));
+  c->link->send(ipc::Listener{key, purpose, port}, std::move(fds));
 }
 
-void Supervisor::hand_all_listeners(Child&) {
+void Supervisor::hand_all_listeners() {
   for (const auto& [purpose, b] : bound_) {
-    hand_listener("listener/" + purpose, purpose, b.port, b.fd.get());
+    hand_listener(Process::Proxy, "listener/" + purpose, purpose, b.port, b.fd.get());
   }
   auto [keys, fds] = store_.next(Process::Node, "host/", 16);
   for (std::size_t i = 0; i < keys.size(); ++i) {
     if (keys[i].compare(0, 13, "host/listener") != 0) continue;
-    hand_listener(keys[i], "host-capture", 0, fds[i].get());
+    hand_listener(Process::Proxy, keys[i], "host-capture", 0, fds[i].get());
   }
 }
 
@@ -111,6 +111,7 @@ std::string Supervisor::status() const {
   };
   line("supervisor", getpid(), since_, 0, stopping_ ? "stopping" : "running", "");
   for (const Child& c : children_) {
+    if (c.pid == 0 && c.spec->on_demand && roles_.empty()) continue;  // nobody needs it
     const char* state = c.ready ? "ready" : c.pid != 0 ? "starting" : "down";
     line(name(c.spec->process), c.pid, c.since, c.restarts, state, c.detail);
   }

@@ -88,7 +88,8 @@ Result<void> Supervisor::open() {
   pair(Process::Server, Process::Proxy);
   pair(Process::Node, Process::Proxy);
   pair(Process::Server, Process::Events);
-  return {};
+  pair(Process::Proxy, Process::Events);
+  return make_role_dirs();
 }
 
 Supervisor::Child* Supervisor::child(Process p) {
@@ -98,7 +99,7 @@ Supervisor::Child* Supervisor::child(Process p) {
   return nullptr;
 }
 bool Supervisor::wanted(const Child& c) const {
-  return !stopping_ && (!c.spec->on_demand || roles_ > 0);
+  return !stopping_ && (!c.spec->on_demand || !roles_.empty());
 }
 
 // ---- processes
@@ -157,7 +158,7 @@ void Supervisor::start(Child& c) {
   c.pid = pid;
   c.since = wall_now();
   c.link.emplace(std::move(*link));
-  c.hello = c.kept = c.ready = false;
+  c.hello = c.kept = c.ready = c.stop_sent = false;
   c.kept_after.clear();
   c.noise = 0;
   c.kill_at = c.started + plan_.hello_deadline;
@@ -259,7 +260,10 @@ void Supervisor::pump(Child& c) {
     for (Pair& pair : pairs_) {
       if (pair.a == p || pair.b == p) connect(pair);
     }
-    if (p == Process::Proxy) hand_all_listeners(c);
+    if (p == Process::Proxy) hand_all_listeners();
+    if (p == Process::Proxy || p == Process::Events) {
+      for (const auto& [uid, r] : roles_) hand_role(uid, r);
+    }
     if (p == Process::Node) exits_.resend();
   }
   while (c.kept && p == Process::Node && !c.link->wants_write() && !c.link->broken()) {
@@ -318,7 +322,7 @@ void Supervisor::on_frame(Child& c, Frame f) {
           const Fd copy = duplicate(fd.get());
           std::string error = store_.put(from, key, std::move(fd));
           if (error.empty() && m->what.compare(0, 8, "listener") == 0) {
-            hand_listener(key, "host-capture", 0, copy.get());
+            hand_listener(Process::Proxy, key, "host-capture", 0, copy.get());
           }
           return error;
         });
@@ -346,13 +350,7 @@ void Supervisor::on_frame(Child& c, Frame f) {
       return;
     case MessageType::Roles:
       if (const auto m = codec::decode<ipc::Roles>(f.body); m && from == Process::Server) {
-        roles_ = m->roles.size();
-        for (Child& e : children_) {
-          if (e.spec->on_demand && roles_ == 0 && e.link) {
-            e.link->send(ipc::Stop{e.spec->stop_deadline});
-            e.kill_at = now() + e.spec->stop_deadline + 1s;
-          }
-        }
+        set_roles(*m);
       }
       return;
     case MessageType::Peer:

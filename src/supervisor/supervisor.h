@@ -38,7 +38,7 @@ class Supervisor {
     const ipc::ProcessSpec* spec = nullptr;
     pid_t pid = 0;
     std::optional<ipc::Link> link;
-    bool hello = false, kept = false, ready = false;
+    bool hello = false, kept = false, ready = false, stop_sent = false;
     std::string kept_after;  // the last key that was handed back
     Instant started, next_start, kill_at = Instant::max();
     Duration backoff{};
@@ -57,6 +57,10 @@ class Supervisor {
     std::uint16_t port = 0;
     Fd fd;
   };
+  struct RoleSockets {  // of a role that runs inside E
+    std::string name;
+    Fd ingress, egress;
+  };
   struct Control {
     Fd fd;
     bool watching = false;
@@ -74,9 +78,12 @@ class Supervisor {
   void pump(Child& c);
   void connect(Pair& p);
   std::string bind(const ipc::Bind& b, std::uint16_t& port);
-  void hand_listener(const std::string& key, const std::string& purpose, std::uint16_t port,
-                     int fd);
-  void hand_all_listeners(Child& c);
+  void hand_listener(ipc::Process to, const std::string& key, const std::string& purpose,
+                     std::uint16_t port, int fd);
+  void hand_all_listeners();
+  Result<void> make_role_dirs();
+  void set_roles(const ipc::Roles& m);
+  void hand_role(const std::string& uid, const RoleSockets& r);
   void ack(Child& c, const ipc::Frame& f, std::string error);
   void signals();
   void begin_stop(const char* why);
@@ -98,8 +105,8 @@ class Supervisor {
   std::vector<Pair> pairs_;
   std::map<std::string, Bound> bound_;  // by purpose
   std::vector<std::unique_ptr<Control>> controls_;
-  std::vector<std::string> history_;  // events, for a watcher that comes later
-  std::size_t roles_ = 0;
+  std::vector<std::string> history_;          // events, for a watcher that comes later
+  std::map<std::string, RoleSockets> roles_;  // by pod uid
   Fd lock_, signal_, control_, settings_;
   Instant begun_, foreign_due_ = Instant::max();
   WallTime since_;

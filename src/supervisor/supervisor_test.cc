@@ -373,6 +373,94 @@ TEST_F(SupervisorTest, HandsTheHostListenerToTheProxy) {
   hear(proc("proxy", 1), "listener host/listener host-capture 1");
 }
 
+TEST_F(SupervisorTest, RunsEventsWhileThereAreRoles) {
+  add(Process::Server);
+  add(Process::Proxy);
+  add(Process::Events);
+  plan.processes.back().on_demand = true;
+  start();
+  Talk* server = proc("server");
+  Talk* proxy = proc("proxy");
+  hear(server, "kept-end");
+  hear(proxy, "kept-end");
+  say(server, "ready s");
+  say(proxy, "ready p");
+  event("up");  // without events
+  say(server, "roles u-1:mt-broker-ingress u-2:imc-dispatcher");
+  Talk* events = proc("events");
+  hear(events, "listener role/u-1 role-ingress:u-1:mt-broker-ingress 1");
+  hear(events, "listener role/u-2 role-ingress:u-2:imc-dispatcher 1");
+  hear(proxy, "listener role/u-1 role-egress:u-1:mt-broker-ingress 1");
+  hear(events, "peer server");
+  hear(events, "peer proxy");
+  hear(proxy, "peer events");
+
+  // Who connects waits while the process that accepts is replaced.
+  say(proxy, "connect " + run_dir + "/roles/in/u-1 x");
+  EXPECT_EQ(hear(proxy, "connected"), "connected ");
+  kill(events->pid, SIGKILL);
+  Talk* next = proc("events", 1);
+  hear(next, "listener role/u-1");
+  say(next, "accept role/u-1");
+  EXPECT_EQ(hear(next, "accepted"), "accepted x");
+  say(next, "connect " + run_dir + "/roles/out/u-2 y");
+  EXPECT_EQ(hear(next, "connected"), "connected ");
+  say(proxy, "accept role/u-2");
+  EXPECT_EQ(hear(proxy, "accepted"), "accepted y");
+  kill(proxy->pid, SIGKILL);
+  hear(proc("proxy", 1), "listener role/u-2 role-egress:u-2:imc-dispatcher 1");
+
+  say(server, "roles u-2:imc-dispatcher");
+  hear(next, "listener role/u-1 role-ingress:u-1:mt-broker-ingress 0");
+  EXPECT_TRUE(eventually([&] { return !std::filesystem::exists(run_dir + "/roles/in/u-1"); }));
+  say(server, "roles");
+  hear(next, "stop");
+  event("exited\tevents\tstatus 0");
+  EXPECT_TRUE(std::filesystem::is_empty(run_dir + "/roles/in"));
+  EXPECT_TRUE(std::filesystem::is_empty(run_dir + "/roles/out"));
+  say(server, "roles u-3:imc-dispatcher");
+  hear(proc("events", 2), "listener role/u-3");
+}
+
+TEST_F(SupervisorTest, ARoleIsNoPath) {
+  add(Process::Server);
+  add(Process::Events);
+  plan.processes.back().on_demand = true;
+  start();
+  hear(proc("server"), "kept-end");
+  say(proc("server"), "roles ../../u:n u-1:good");
+  hear(proc("events"), "listener role/u-1");
+  EXPECT_TRUE(find(proc("events")->heard, "listener role/..").empty());
+}
+
+TEST_F(SupervisorTest, OnlyWhoConnectsEntersTheDirectory) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root to become somebody else";
+  add(Process::Server);
+  add(Process::Proxy);
+  add(Process::Events);
+  std::filesystem::permissions(run_dir, std::filesystem::perms(0711));
+  std::filesystem::permissions(socket_path, std::filesystem::perms(0777));
+  plan.processes[1].uid = plan.processes[1].gid = 65'533;
+  plan.processes[2].uid = plan.processes[2].gid = 65'532;
+  plan.processes[2].on_demand = true;
+  start();
+  hear(proc("server"), "kept-end");
+  say(proc("server"), "roles u-1:n");
+  const std::string in = "connect " + run_dir + "/roles/in/u-1 x";
+  const std::string out = "connect " + run_dir + "/roles/out/u-1 x";
+  hear(proc("proxy"), "listener role/u-1");
+  say(proc("proxy"), out);
+  EXPECT_EQ(hear(proc("proxy"), "connected"), "connected Permission denied");
+  say(proc("events"), in);
+  EXPECT_EQ(hear(proc("events"), "connected"), "connected Permission denied");
+  proc("events")->heard.clear();
+  say(proc("events"), out);
+  EXPECT_EQ(hear(proc("events"), "connected"), "connected ");
+  proc("proxy")->heard.clear();
+  say(proc("proxy"), in);
+  EXPECT_EQ(hear(proc("proxy"), "connected"), "connected ");
+}
+
 TEST_F(SupervisorTest, KillsWhatDoesNotStop) {
   add(Process::Server, "stubborn");
   plan.processes[0].stop_deadline = 50ms;
