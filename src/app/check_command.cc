@@ -378,6 +378,7 @@ cli::Command check_command() {
                     {"fix", "mend the files in place, each edit verified"},
                     {"print-fix", "print the mended files, write nothing"},
                     {"quiet", "findings and verdict only"}},
+          .usage_status = kUsage,
           .run = run_check};
 }
 

@@ -67,7 +67,7 @@ class Builder {
   Builder& operator=(const Builder&) = delete;
 
   /// Parses all documents; false after the first error, which is then in `problem`.
-  bool run(std::vector<Document>& out, Problem& problem) {
+  bool run(const std::function<void(Document)>& out, std::size_t& count, Problem& problem) {
     while (true) {
       yaml_event_t event;
       if (!next(event, problem)) return false;
@@ -76,7 +76,7 @@ class Builder {
       yaml_event_delete(&event);
       if (type == YAML_STREAM_END_EVENT) return true;
       if (type != YAML_DOCUMENT_START_EVENT) continue;
-      if (out.size() >= limits_.max_documents) {
+      if (count >= limits_.max_documents) {
         problem = {start, "more than " + std::to_string(limits_.max_documents) + " documents"};
         return false;
       }
@@ -91,7 +91,9 @@ class Builder {
       const bool empty = root->kind == Node::Kind::Scalar && root->text.empty() &&
                          root->style == Node::Style::Plain && root->tag.empty();
       if (!empty) document.root = std::move(root);
-      out.push_back(std::move(document));
+      ++count;
+      anchors_.clear();
+      out(std::move(document));
     }
   }
 
@@ -392,31 +394,40 @@ const Node* Node::find(std::string_view key) const {
 
 Parsed parse(std::string_view text, const Limits& limits) {
   Parsed out;
+  out.errors = parse_each(
+      text, limits, [&](Document document) { out.documents.push_back(std::move(document)); });
+  return out;
+}
+
+std::vector<Problem> parse_each(std::string_view text, const Limits& limits,
+                                const std::function<void(Document)>& on_document) {
+  std::vector<Problem> errors;
+  std::size_t count = 0;
   if (text.size() > limits.max_bytes) {
-    out.errors.push_back({{}, "YAML of " + std::to_string(text.size()) +
+    errors.push_back({{}, "YAML of " + std::to_string(text.size()) +
                                   " bytes is larger than the limit of " +
                                   std::to_string(limits.max_bytes)});
-    return out;
+    return errors;
   }
   std::size_t offset = 0;
   std::uint32_t line = 1;
   while (offset <= text.size()) {
     Problem problem;
     Builder builder(text.substr(offset), offset, line, limits);
-    if (builder.run(out.documents, problem)) return out;
-    out.errors.push_back(problem);
-    if (out.errors.size() >= 100) return out;
+    if (builder.run(on_document, count, problem)) return errors;
+    errors.push_back(problem);
+    if (errors.size() >= 100) return errors;
     // Go on behind the next document marker after the error.
     // (which may be where the error was noticed).
     const std::size_t from = std::max(problem.mark.offset, offset + 1) - 1;
     const std::size_t marker = text.find("\n---", std::min(from, text.size()));
-    if (marker == std::string_view::npos) return out;
+    if (marker == std::string_view::npos) return errors;
     const auto newlines = std::count(text.begin() + static_cast<std::ptrdiff_t>(offset),
                                      text.begin() + static_cast<std::ptrdiff_t>(marker + 1), '\n');
     line += static_cast<std::uint32_t>(newlines);
     offset = marker + 1;
   }
-  return out;
+  return errors;
 }
 
 namespace {

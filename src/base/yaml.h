@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -61,6 +62,9 @@ struct Parsed {
 
 /// Never fails as a whole: a broken document is an error with its place, the others are there.
 Parsed parse(std::string_view text, const Limits& limits = {});
+/// The same, a document at a time: what `on_document` does not keep is gone.
+std::vector<Problem> parse_each(std::string_view text, const Limits& limits,
+                                const std::function<void(Document)>& on_document);
 
 /// kubectl's JSON of a node. Errors: InvalidArgument (a mapping key that is no scalar, a number that
 /// JSON cannot hold), with line and column.

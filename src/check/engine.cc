@@ -176,6 +176,7 @@ Report run(const ObjectSet& objects, const Options& options) {
   report.errors = objects.errors();
   report.objects = objects.size();
   report.unknown_kinds = objects.unknown_kinds();
+  SharedFacts facts(objects);
   for (const auto& rule : rules()) {
     if (!rule.profiles.empty() && std::find(rule.profiles.begin(), rule.profiles.end(),
                                             settings.profile) == rule.profiles.end()) {
@@ -188,18 +189,24 @@ Report run(const ObjectSet& objects, const Options& options) {
     }
     if (rule.offline == Offline::Live && !objects.live) continue;
     std::vector<Finding> found;
-    Context context(objects, settings, rule, found);
-    std::string blind;
+    Context context(objects, settings, rule, facts, found);
+    std::set<KindName> blind;
     for (const auto kind : rule.reads) {
-      if (const auto it = objects.unreadable.find(kind_name(kind));
-          it != objects.unreadable.end()) {
-        blind = std::string(kind) + " could not be read: " + it->second;
-      }
+      if (objects.unreadable.contains(kind_name(kind))) blind.insert(kind_name(kind));
     }
-    if (!blind.empty()) {
-      context.unknown(nullptr, {}, blind);
-    } else if (rule.check) {
+    if (blind.empty()) {
+      objects.take_missed();
       rule.check(context);
+      blind = objects.take_missed();
+    }
+    if (!blind.empty()) {  // whatever it said was a guess
+      found.clear();
+      std::string why;
+      for (const auto& kind : blind) {
+        why += (why.empty() ? "" : "; ") + to_string(kind) + " could not be read: " +
+               objects.unreadable.at(kind);
+      }
+      context.unknown(nullptr, {}, why);
     }
     if (found.empty()) report.passed.push_back(&rule);
     for (auto& finding : found) {

@@ -209,6 +209,25 @@ Facts facts_of(const ObjectSet& objects) {
   return out;
 }
 
+const Facts& SharedFacts::get() {
+  if (!facts_) {
+    const auto before = objects_.take_missed();
+    facts_ = std::make_shared<const Facts>(facts_of(objects_));
+    blind_ = objects_.take_missed();
+    // Templates stand in for pods; rules that need these two ask for them themselves.
+    blind_.erase(kind_name("Pod"));
+    blind_.erase(kind_name("Namespace"));
+    // A control plane that says mTLS is strict whatever else is there.
+    const bool strict = !facts_->meshes.empty() &&
+                        std::all_of(facts_->meshes.begin(), facts_->meshes.end(),
+                                    [](const MeshFacts& m) { return m.strict; });
+    if (strict) blind_.erase(kind_name("security.istio.io/PeerAuthentication"));
+    objects_.add_missed(before);
+  }
+  objects_.add_missed(blind_);
+  return *facts_;
+}
+
 const MeshFacts* Facts::mesh_of(std::string_view ns) const {
   for (const auto& mesh : meshes) {
     if (mesh.ns == ns) return &mesh;

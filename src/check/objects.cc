@@ -60,9 +60,16 @@ std::string Item::ref() const { return kind + " " + (ns.empty() ? name : ns + "/
 
 Place Item::place(const yaml::Path& path) const {
   Place out{file, 0, 0};
-  if (!node) return out;
-  const yaml::Node* at = node.get();
-  out.line = at->start.line;
+  yaml::NodePtr root = node;
+  if (!root && !text.empty()) {
+    const auto parsed = yaml::parse(text);
+    if (!parsed.documents.empty()) root = parsed.documents.front().root;
+    out.line = first_line;
+  }
+  if (!root) return out;
+  const std::uint32_t before = node ? 0 : first_line - 1;
+  const yaml::Node* at = root.get();
+  out.line = at->start.line + before;
   out.column = at->start.column;
   for (const auto& step : path.steps()) {
     const yaml::Node* next = nullptr;
@@ -79,7 +86,7 @@ Place Item::place(const yaml::Path& path) const {
     }
     if (next == nullptr) break;
     at = next;
-    out.line = shown->start.line;
+    out.line = shown->start.line + before;
     out.column = shown->start.column;
   }
   return out;
@@ -111,7 +118,7 @@ void ObjectSet::add(ItemPtr item) {
   items_.push_back(std::move(item));
 }
 
-void ObjectSet::add_document(std::string_view file, std::size_t document,
+void ObjectSet::add_document(std::string_view file, std::string_view text, std::size_t document,
                              const yaml::NodePtr& node) {
   const Place at{std::string(file), node->start.line, node->start.column};
   auto value = yaml::to_json(*node);
@@ -135,7 +142,16 @@ void ObjectSet::add_document(std::string_view file, std::size_t document,
     item->file = file;
     item->document = document;
     item->list_index = index;
-    item->node = std::move(where);
+    if (index == SIZE_MAX && items_.size() >= kMaxTrees) {
+      // From the start of its line, so that columns stay.
+      const std::size_t start = std::min(node->start.offset, text.size());
+      const std::size_t newline = start == 0 ? std::string_view::npos : text.rfind('\n', start - 1);
+      const std::size_t from = newline == std::string_view::npos ? 0 : newline + 1;
+      item->text = text.substr(from, std::max(node->end.offset, from) - from);
+      item->first_line = node->start.line;
+    } else {
+      item->node = std::move(where);
+    }
     const auto* kind = kind_of(*item);
     if (kind == nullptr) {
       ++unknown_kinds_[item->api_version + " " + item->kind];
@@ -165,16 +181,19 @@ void ObjectSet::add_document(std::string_view file, std::size_t document,
 }
 
 void ObjectSet::add_text(std::string_view file, std::string_view text) {
-  const auto parsed = yaml::parse(text);
-  for (const auto& error : parsed.errors) {
-    errors_.push_back({{std::string(file), error.mark.line, error.mark.column}, error.message});
-  }
-  for (std::size_t i = 0; i < parsed.documents.size(); ++i) {
-    for (const auto& duplicate : parsed.documents[i].duplicate_keys) {
+  std::size_t document = 0;
+  yaml::Limits limits;
+  limits.max_documents = kMaxObjects + 1;
+  const auto problems = yaml::parse_each(text, limits, [&](yaml::Document d) {
+    for (const auto& duplicate : d.duplicate_keys) {
       errors_.push_back(
           {{std::string(file), duplicate.mark.line, duplicate.mark.column}, duplicate.message});
     }
-    if (parsed.documents[i].root) add_document(file, i, parsed.documents[i].root);
+    if (d.root) add_document(file, text, document, d.root);
+    ++document;
+  });
+  for (const auto& error : problems) {
+    errors_.push_back({{std::string(file), error.mark.line, error.mark.column}, error.message});
   }
 }
 
@@ -193,7 +212,9 @@ void ObjectSet::overlay(const ObjectSet& files) {
 
 std::vector<ItemPtr> ObjectSet::list(std::string_view group_slash_kind, std::string_view ns) const {
   std::vector<ItemPtr> out;
-  const auto it = by_kind_.find(kind_name(group_slash_kind));
+  const KindName kind = kind_name(group_slash_kind);
+  note(kind);
+  const auto it = by_kind_.find(kind);
   if (it == by_kind_.end()) return out;
   for (const std::size_t i : it->second) {
     if (ns.empty() || items_[i]->ns == ns) out.push_back(items_[i]);
@@ -203,7 +224,9 @@ std::vector<ItemPtr> ObjectSet::list(std::string_view group_slash_kind, std::str
 
 ItemPtr ObjectSet::find(std::string_view group_slash_kind, std::string_view ns,
                         std::string_view name) const {
-  const auto it = by_key_.find(key_of(kind_name(group_slash_kind), ns, name));
+  const KindName kind = kind_name(group_slash_kind);
+  const auto it = by_key_.find(key_of(kind, ns, name));
+  if (it == by_key_.end()) note(kind);
   return it == by_key_.end() ? nullptr : items_[it->second];
 }
 

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -39,7 +40,9 @@ struct Item {
   std::string file;
   std::size_t document = 0;           // number in the file, for edits
   std::size_t list_index = SIZE_MAX;  // position in a List's items
-  yaml::NodePtr node;                 // of this object
+  yaml::NodePtr node;                 // of this object; null where `text` is kept instead
+  std::string text;                   // the document, from `first_line` on (large sets)
+  std::uint32_t first_line = 1;
   /// Where a value stands; the nearest parent that exists.
   Place place(const yaml::Path& path) const;
   /// metadata.creationTimestamp, or empty.
@@ -77,18 +80,32 @@ class ObjectSet {
   bool live = false;
   /// Kinds that could not be read from the cluster ("Secret"), with the reason.
   std::map<KindName, std::string> unreadable;
+  /// The unreadable kinds that list() and find() were asked for since the last call, so that a rule
+  /// that needed one is known to be blind. One thread.
+  std::set<KindName> take_missed() const { return std::exchange(missed_, {}); }
+  void add_missed(const std::set<KindName>& kinds) const {
+    missed_.insert(kinds.begin(), kinds.end());
+  }
   /// Whether the absence of an object of this kind may be concluded.
   bool knows(std::string_view group_slash_kind) const;
 
   static constexpr std::size_t kMaxObjects = 200'000;
+  /// Objects beyond this keep the text of their document instead of its tree: a tenth of the memory,
+  /// read again where a finding needs a line.
+  static constexpr std::size_t kMaxTrees = 2'000;
 
  private:
-  void add_document(std::string_view file, std::size_t document, const yaml::NodePtr& node);
+  void note(const KindName& kind) const {
+    if (!unreadable.empty() && unreadable.contains(kind)) missed_.insert(kind);
+  }
+  void add_document(std::string_view file, std::string_view text, std::size_t document,
+                    const yaml::NodePtr& node);
   std::vector<ItemPtr> items_;
   std::map<KindName, std::vector<std::size_t>> by_kind_;
   std::map<std::string, std::size_t> by_key_;
   std::vector<ReadError> errors_;
   std::map<std::string, std::size_t> unknown_kinds_;
+  mutable std::set<KindName> missed_;
 };
 
 }  // namespace knit::check

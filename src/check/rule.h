@@ -27,16 +27,30 @@ struct Settings {
 };
 
 struct Rule;
+struct Facts;
+
+/// What the set will make a mesh do (facts.h): worked out when the first rule asks.
+class SharedFacts {
+ public:
+  explicit SharedFacts(const ObjectSet& objects) : objects_(objects) {}
+  const Facts& get();
+
+ private:
+  const ObjectSet& objects_;
+  std::shared_ptr<const Facts> facts_;
+  std::set<KindName> blind_;  // what it needs and the cluster did not show
+};
 
 /// What a rule may do: read the set, report, or say that it cannot know.
 class Context {
  public:
   Context(const ObjectSet& objects, const Settings& settings, const Rule& rule,
-          std::vector<Finding>& out)
-      : objects_(objects), settings_(settings), rule_(rule), out_(out) {}
+          SharedFacts& facts, std::vector<Finding>& out)
+      : objects_(objects), settings_(settings), rule_(rule), facts_(facts), out_(out) {}
 
   const ObjectSet& objects() const { return objects_; }
   const Settings& settings() const { return settings_; }
+  const Facts& facts() const { return facts_.get(); }
   std::vector<ItemPtr> list(std::string_view kind, std::string_view ns = {}) const {
     return objects_.list(kind, ns);
   }
@@ -55,6 +69,7 @@ class Context {
   const ObjectSet& objects_;
   const Settings& settings_;
   const Rule& rule_;
+  SharedFacts& facts_;
   std::vector<Finding>& out_;
 };
 

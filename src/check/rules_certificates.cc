@@ -72,7 +72,7 @@ ItemPtr known_secret(Context& c, const Use& use) {
 }
 
 void secret_exists(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& use : uses(facts)) {
     if (Context::is_placeholder(use.name)) {
       known_secret(c, use);
@@ -101,7 +101,7 @@ void secret_exists(Context& c) {
 }
 
 void certificate_good(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& use : uses(facts)) {
     const auto secret = known_secret(c, use);
     if (!secret) continue;
@@ -151,7 +151,7 @@ std::string domain_of(const Context& c) {
 }
 
 void certificate_covers(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& use : uses(facts)) {
     if (!use.serverless) continue;
     const auto secret = known_secret(c, use);
@@ -212,7 +212,7 @@ void name_length(Context& c) {
 }
 
 void root_issued(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& use : uses(facts)) {
     if (!use.serverless) continue;
     const auto secret = known_secret(c, use);
@@ -232,7 +232,7 @@ void root_issued(Context& c) {
 }
 
 void secret_filter(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   constexpr std::string_view kUid = "networking.internal.knative.dev/certificate-uid";
   for (const auto& serving : c.list(kServingKind)) {
     bool filtered = false;
@@ -258,7 +258,7 @@ void secret_filter(Context& c) {
 }
 
 void shared_certificate(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   std::map<std::string, ItemPtr> first;
   for (const auto& use : uses(facts)) {
     if (Context::is_placeholder(use.name)) continue;

@@ -60,7 +60,7 @@ void eventing_injected(Context& c) {
 }
 
 void eventing_not_injected(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& eventing : c.list(kEventingKind)) {
     const auto* mesh = facts.mesh_of(eventing->ns);
     if (mesh == nullptr || !mesh->strict) continue;
@@ -104,7 +104,7 @@ void channel_rules(Context& c) {
 }
 
 void subscribers(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   const auto rules = rule_hosts(c);
   std::set<std::string> entries;
   for (const auto& e : c.list(kEntryKind)) {

@@ -9,7 +9,7 @@ using yaml::Path;
 // ---- K204, K205
 
 void gateway_services(Context& c, bool types) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& service : c.list("Service")) {
     const auto view = mesh_model::decode_service(service->json);
     if (view.selector.empty()) continue;
@@ -82,7 +82,7 @@ void gateway_services(Context& c, bool types) {
 
 /// "svc.ns.svc.cluster.local" of the local gateway in config.istio.
 void local_service(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   const auto names = serverless_gateways(c.objects());
   for (const auto& serving : c.list("operator.knative.dev/KnativeServing")) {
     for (const auto& entry : operator_config(serving->json, "istio")) {
@@ -157,7 +157,7 @@ void local_service(Context& c) {
 // ---- K210
 
 void probe_service(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   const auto names = serverless_gateways(c.objects());
   for (const auto& [view, item] : facts.gateways) {
     if (std::find(names.external.begin(), names.external.end(), view.full_name()) ==

@@ -19,7 +19,7 @@ std::string created_text(const Item& item) {
 // ---- K201
 
 void gateway_conflicts(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   std::set<std::string> told;
   for (const auto& pod : facts.gateway_pods) {
     std::vector<mesh_model::GatewayView> seen;
@@ -52,7 +52,7 @@ void gateway_conflicts(Context& c) {
 // ---- K202
 
 void wildcard_overlap(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& pod : facts.gateway_pods) {
     std::vector<mesh_model::GatewayView> seen;
     for (const auto& [view, item] : facts.gateways) seen.push_back(view);
@@ -83,7 +83,7 @@ void wildcard_overlap(Context& c) {
 // ---- K203
 
 void gateway_selects_pods(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& [view, item] : facts.gateways) {
     if (view.selector.empty()) {
       c.report(item, Path{"spec", "selector"},
@@ -122,7 +122,7 @@ const ItemPtr* find_gateway(const Facts& facts, const std::string& name) {
 }
 
 void ingress_gateway(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   const auto names = serverless_gateways(c.objects());
   for (const auto& name : names.external) {
     const auto* item = find_gateway(facts, name);
@@ -164,7 +164,7 @@ void ingress_gateway(Context& c) {
 }
 
 void local_gateway(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   const auto names = serverless_gateways(c.objects());
   for (const auto& name : names.local) {
     const auto* item = find_gateway(facts, name);

@@ -259,7 +259,7 @@ void entry_valid(Context& c) {
 }
 
 void kafka_in_cluster(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& kafka : c.list("kafka.strimzi.io/Kafka")) {
     const auto* mesh = facts.mesh_of(kafka->ns);
     if (mesh == nullptr || !mesh->strict) continue;
@@ -275,7 +275,7 @@ void kafka_in_cluster(Context& c) {
 }
 
 void entry_per_namespace(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto kind : {"sources.knative.dev/KafkaSource", "eventing.knative.dev/KafkaSink"}) {
     for (const auto& object : c.list(kind)) {
       if (object->ns == "knative-eventing" || facts.mesh_of(object->ns) == nullptr) continue;

@@ -7,7 +7,7 @@ namespace {
 using yaml::Path;
 
 void roll_members(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   if (c.list(kSmcpKind).empty()) return;
   const auto* mesh = facts.serverless();
   if (mesh == nullptr || !is_smcp(*mesh)) return;
@@ -136,7 +136,7 @@ void injection_labels(Context& c) {
 }
 
 void operator_policies(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& serving : c.list(kServingKind)) {
     if (!json::boolean(serving->json, {"spec", "ingress", "istio", "enabled"})) continue;
     constexpr std::string_view kDisable =

@@ -7,7 +7,7 @@ namespace {
 using yaml::Path;
 
 void one_control_plane(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   const MeshFacts* first = nullptr;
   for (const auto& mesh : facts.meshes) {
     if (!in(mesh.members, "knative-serving")) continue;
@@ -32,7 +32,7 @@ void one_control_plane(Context& c) {
 }
 
 void strict_mtls(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   const auto* mesh = facts.serverless();
   if (mesh == nullptr || mesh->strict) return;
   if (is_smcp(*mesh)) {
@@ -64,7 +64,7 @@ Path drain_path(const Item& plane) {
 }
 
 void drain_duration(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   const auto* mesh = facts.serverless();
   if (mesh == nullptr || !mesh->control_plane) return;
   const auto& plane = mesh->control_plane;
@@ -89,7 +89,7 @@ void drain_duration(Context& c) {
 }
 
 void gateway_labels(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& [view, item] : facts.gateways) {
     if (view.ns != "knative-serving" || !facts.selected(view).empty()) continue;
     const auto* mesh = facts.serverless();
@@ -112,7 +112,7 @@ void gateway_labels(Context& c) {
 }
 
 void excluded_ports(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   const auto* mesh = facts.serverless();
   if (mesh == nullptr || !mesh->control_plane || !mesh->strict) return;
   const auto& plane = mesh->control_plane;
@@ -164,7 +164,7 @@ void identity_type(Context& c) {
 
 void two_generations(Context& c) {
   if (c.list(kSmcpKind).empty() || c.list(kIstioKind).empty()) return;
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& ns : c.list("Namespace")) {
     const bool new_mesh =
         json::str(ns->json, {"metadata", "labels", "istio-injection"}) == "enabled" ||
@@ -207,7 +207,7 @@ void istio_cni(Context& c) {
 }
 
 void registry_only(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   const auto* mesh = facts.serverless();
   if (mesh == nullptr || !mesh->control_plane) return;
   const auto& plane = mesh->control_plane->json;
@@ -233,7 +233,7 @@ void registry_only(Context& c) {
 }
 
 void port_names(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   static constexpr std::string_view kKnown[] = {"http",     "http2", "https", "grpc",
                                                 "grpc-web", "tcp",   "tls",   "mongo",
                                                 "mysql",    "redis", "udp",   "status-port"};
@@ -259,7 +259,7 @@ void port_names(Context& c) {
 
 void proxy_versions(Context& c) {
   std::map<std::string, std::pair<std::pair<int, int>, ItemPtr>> first;
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& pod : c.list("Pod")) {
     for (const std::string_view list : {"containers", "initContainers"}) {
       for (const auto& container : json::array(pod->json, {"spec", list})) {

@@ -25,7 +25,7 @@ bool in_mesh(const Facts& facts, const Item& service) {
 
 void passthrough(Context& c) {
   if (c.settings().profile == Profile::Istio) return;  // no Routes there
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& service : c.list(kServiceKind)) {
     if (cluster_local(service->json) || !in_mesh(facts, *service)) continue;
     if (json::str(service->json,
@@ -42,7 +42,7 @@ void passthrough(Context& c) {
 }
 
 void sidecar(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& service : c.list(kServiceKind)) {
     if (!in_mesh(facts, *service)) continue;
     const auto label = template_text(service->json, "labels", kInject);
@@ -128,7 +128,6 @@ void string_values(Context& c) {
 }
 
 void hold(Context& c) {
-  const Facts facts = facts_of(c.objects());
   for (const auto& service : c.list(kServiceKind)) {
     // Only where the template configures its proxy already: else the mesh's default may hold.
     const auto config = template_text(service->json, "annotations", "proxy.istio.io/config");

@@ -67,7 +67,7 @@ void serving_injected(Context& c) {
 }
 
 void serving_not_injected(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& serving : c.list(kServingKind)) {
     const auto* mesh = facts.mesh_of(serving->ns);
     if (mesh == nullptr || !mesh->strict) continue;
@@ -102,7 +102,7 @@ void check_gateway_service(Context& c, const Facts& facts, const ItemPtr& servin
 }
 
 void istio_config(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& serving : c.list(kServingKind)) {
     if (!istio_on(serving->json)) continue;
     bool old_keys = false;
@@ -167,7 +167,7 @@ void ingress_class(Context& c) {
 }
 
 void compatibility_mode(Context& c) {
-  const Facts facts = facts_of(c.objects());
+  const Facts& facts = c.facts();
   for (const auto& serving : c.list(kServingKind)) {
     const auto* mesh = facts.serverless();
     if (!istio_on(serving->json) || mesh == nullptr || !mesh->strict) continue;

@@ -13,7 +13,8 @@ namespace knit::cli {
 struct Flag {
   std::string name;  // "purge" → --purge
   std::string help;
-  enum class Kind { Switch, Value, List } kind = Kind::Switch;
+  /// Optional: `--fix`, or `--fix=patch`; without a value it is "true".
+  enum class Kind { Switch, Value, List, Optional } kind = Kind::Switch;
   std::string default_value = {};
   bool required = false;
   char letter = 0;  // 'o' → -o too
@@ -45,6 +46,7 @@ struct Command {
   /// Which settings it takes as flags; {"*"}: all of them.
   std::vector<std::string> settings = {};
   bool hidden = false;
+  int usage_status = 64;  // of a command line that cannot be parsed
   std::function<int(const Invocation&)> run = {};  // returns the exit status
 };
 

@@ -76,6 +76,10 @@ void add_options(CLI::App& app, const Command& c, Slot& slot) {
       app.add_flag("--" + f.name, slot.switches[f.name], f.help);
       continue;
     }
+    if (f.kind == Flag::Kind::Optional) {
+      app.add_flag("--" + f.name + "{true}", slot.values[f.name], f.help)->take_last();
+      continue;
+    }
     const std::string names =
         (f.letter == 0 ? std::string() : std::string("-") + f.letter + ",") + "--" + f.name;
     auto* option = app.add_option(names, slot.values[f.name], f.help);
@@ -165,7 +169,8 @@ int run_command_line(int argc, const char* const* argv,
     const std::string hint = misspelt(extras, chosen, commands);
     const std::string usage =
         chosen == nullptr ? "knit --help" : "knit " + chosen->name + " --help";
-    return fail((hint.empty() ? std::string(e.what()) : hint) + "\nSee `" + usage + "`.", 64);
+    return fail((hint.empty() ? std::string(e.what()) : hint) + "\nSee `" + usage + "`.",
+                chosen == nullptr ? 64 : chosen->usage_status);
   }
   find_chosen();
   if (chosen == nullptr) return fail("no command", 64);
