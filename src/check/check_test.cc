@@ -8,6 +8,7 @@
 
 #include "check/fixes.h"
 #include "check/output.h"
+#include "check/texts.h"
 #include "pki/cert_command.h"
 
 namespace knit::check {
@@ -107,6 +108,25 @@ TEST(Fix, MendsTheFilledSeed) {
   EXPECT_GE(fixed.steps.size(), 5U);
   for (const auto& f : told(check(now))) ADD_FAILURE() << f[0] << " " << f[1] << ": " << f[2];
   EXPECT_NE(now.at("smcp.yaml").find("# serving: wait-for-drain"), std::string::npos);
+}
+
+// users.md A3: eleven planted mistakes, eleven findings, no false alarm; mended, nothing is left.
+TEST(Eleven, MistakesAreElevenFindings) {
+  const auto broken = folder("tests/check/broken");
+  std::multiset<std::string> errors, warnings;
+  for (const auto& f : check(broken).findings) {
+    if (!f.unknown()) (f.severity == Severity::Error ? errors : warnings).insert(f.code);
+  }
+  EXPECT_EQ(errors, (std::multiset<std::string>{"K103", "K105", "K120", "K208", "K402", "K403",
+                                                "K501", "K607", "K701"}));
+  EXPECT_EQ(warnings, (std::multiset<std::string>{"K407", "K702"}));
+  Options options;
+  options.settings.profile_given = true;
+  const auto fixed = fix_files(broken, options);
+  auto now = broken;
+  for (const auto& [name, text] : fixed.files) now[name] = text;
+  EXPECT_TRUE(told(check(now)).empty());
+  EXPECT_TRUE(told(check(folder("tests/check/good"))).empty());
 }
 
 TEST(Mutants, BringTheirRuleAndNoOther) {
@@ -285,15 +305,38 @@ TEST(Rules, AreWholeRecordsAndAnswerToEveryAlias) {
       EXPECT_FALSE(text.empty()) << rule.code;
     }
     EXPECT_TRUE(rule.check) << rule.code;
-    EXPECT_FALSE(explain(rule, {}).empty());
+    const auto& texts = texts_of(rule);
+    EXPECT_FALSE(texts.source.empty()) << rule.code;
+    for (const auto text : {texts.why_ja, texts.fix_ja}) {
+      EXPECT_TRUE(std::any_of(text.begin(), text.end(), [](char c) { return c < 0; }))
+          << rule.code << " has no Japanese text";
+    }
+    EXPECT_FALSE(texts.symptom_ja.empty()) << rule.code;
+    EXPECT_NE(explain(rule, {}).find(rule.why), std::string::npos);
+    EXPECT_NE(explain(rule, {.japanese = true}).find(texts.why_ja), std::string::npos);
   }
+}
+
+// Every id of both catalogues (users.md 2.3, mesh.md 1.9) is a rule, an alias, or explained.
+TEST(Rules, AnswerForEveryIdOfBothCatalogues) {
+  std::istringstream ids(text_of("tests/check/catalogue_ids.txt"));
+  std::size_t count = 0;
+  for (std::string id; ids >> id; ++count) {
+    const auto list = not_checked();
+    const bool left =
+        std::any_of(list.begin(), list.end(), [&](const auto& n) { return n.code == id; });
+    EXPECT_NE(find_rule(id) != nullptr, left) << id;
+  }
+  EXPECT_EQ(count, 81U + 49U);
+  for (const auto& n : not_checked()) EXPECT_NE(explain(n, {}).find(n.instead), std::string::npos);
 }
 
 TEST(Manual, IsTheCommittedFile) { EXPECT_EQ(text_of("docs/checks.md"), manual()); }
 
 TEST(Output, EveryFormatPrintsTheSeed) {
   const auto report = check(folder("tests/check/seed"));
-  for (const char* name : {"text", "table", "json", "yaml", "sarif", "junit", "markdown"}) {
+  for (const char* name :
+       {"text", "short", "table", "json", "yaml", "sarif", "junit", "markdown"}) {
     const auto format = parse_format(name);
     ASSERT_TRUE(format);
     EXPECT_NE(print(report, *format, {}).find("K607"), std::string::npos) << name;

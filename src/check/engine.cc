@@ -176,6 +176,7 @@ Report run(const ObjectSet& objects, const Options& options) {
   report.errors = objects.errors();
   report.objects = objects.size();
   report.unknown_kinds = objects.unknown_kinds();
+  for (const auto& [kind, why] : objects.unreadable) report.not_read[to_string(kind)] = why;
   SharedFacts facts(objects);
   for (const auto& rule : rules()) {
     if (!rule.profiles.empty() && std::find(rule.profiles.begin(), rule.profiles.end(),
@@ -198,13 +199,19 @@ Report run(const ObjectSet& objects, const Options& options) {
       objects.take_missed();
       rule.check(context);
       blind = objects.take_missed();
+      // A dump may lack what a rule of manifests can do without; one of clusters cannot judge then.
+      if (rule.offline != Offline::Live) {
+        std::erase_if(blind, [&](const auto& k) { return !objects.unreadable.contains(k); });
+      }
     }
     if (!blind.empty()) {  // whatever it said was a guess
       found.clear();
       std::string why;
       for (const auto& kind : blind) {
-        why += (why.empty() ? "" : "; ") + to_string(kind) + " could not be read: " +
-               objects.unreadable.at(kind);
+        const auto reason = objects.unreadable.find(kind);
+        why += (why.empty() ? "" : "; ") + to_string(kind) +
+               (reason == objects.unreadable.end() ? std::string(" is not in the dump")
+                                                   : " could not be read: " + reason->second);
       }
       context.unknown(nullptr, {}, why);
     }

@@ -218,10 +218,12 @@ const Facts& SharedFacts::get() {
     blind_.erase(kind_name("Pod"));
     blind_.erase(kind_name("Namespace"));
     // A control plane that says mTLS is strict whatever else is there.
-    const bool strict = !facts_->meshes.empty() &&
-                        std::all_of(facts_->meshes.begin(), facts_->meshes.end(),
-                                    [](const MeshFacts& m) { return m.strict; });
+    const bool strict =
+        !facts_->meshes.empty() && std::all_of(facts_->meshes.begin(), facts_->meshes.end(),
+                                               [](const MeshFacts& m) { return m.strict; });
     if (strict) blind_.erase(kind_name("security.istio.io/PeerAuthentication"));
+    // A dump without one of these has no such object, as far as the model can know.
+    std::erase_if(blind_, [&](const auto& k) { return !objects_.unreadable.contains(k); });
     objects_.add_missed(before);
   }
   objects_.add_missed(blind_);

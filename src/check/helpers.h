@@ -59,6 +59,14 @@ void want_not_injected(Context& c, const ItemPtr& object, std::string_view name)
 /// The template of a Knative Service asks for a sidecar: by label or annotation.
 bool asks_for_sidecar(const Json& service);
 
+/// Secrets that rules look at by name: `needed` where the gateway's pods read them, else where they
+/// are put by mistake.
+struct WantedSecret {
+  std::string ns, name;
+  bool needed = true;
+};
+std::vector<WantedSecret> wanted_secrets(const ObjectSet& objects);
+
 /// "major.minor" of a version text such as "v1.15.2" or "serverless-operator.v1.35.0".
 std::optional<std::pair<int, int>> version_of(std::string_view text);
 

@@ -96,7 +96,7 @@ void ObjectSet::add(ItemPtr item) {
   const std::string key = key_of(item->type, item->ns, item->name);
   if (const auto it = by_key_.find(key); it != by_key_.end()) {
     const auto& before = *items_[it->second];
-    if (!item->file.empty() && !before.file.empty()) {
+    if (!item->recorded && !before.recorded) {
       // kubectl would apply both, the later one wins.
       errors_.push_back({item->place({}), item->ref() + " is also in " + before.file + ":" +
                                               std::to_string(before.place({}).line) +
@@ -128,7 +128,7 @@ void ObjectSet::add_document(std::string_view file, std::string_view text, std::
   }
   const bool version = !json::str(*value, {"apiVersion"}).empty();
   const bool kind_given = !json::str(*value, {"kind"}).empty();
-  if (version != kind_given && json::find(*value, {"metadata", "name"}) != nullptr) {
+  if (!dump && version != kind_given && json::find(*value, {"metadata", "name"}) != nullptr) {
     errors_.push_back({at, version ? "an object without kind" : "an object without apiVersion"});
     return;
   }
@@ -142,6 +142,7 @@ void ObjectSet::add_document(std::string_view file, std::string_view text, std::
     item->file = file;
     item->document = document;
     item->list_index = index;
+    item->recorded = dump;
     if (index == SIZE_MAX && items_.size() >= kMaxTrees) {
       // From the start of its line, so that columns stay.
       const std::size_t start = std::min(node->start.offset, text.size());
@@ -167,11 +168,22 @@ void ObjectSet::add_document(std::string_view file, std::string_view text, std::
     add(std::move(item));
   };
   if (json::str(*value, {"kind"}).ends_with("List") && json::find(*value, "items") != nullptr) {
+    const std::string_view kind = json::str(*value, {"kind"});
+    const std::string_view element = kind.substr(0, kind.size() - 4);
+    const std::string_view list_version = json::str(*value, {"apiVersion"});
+    if (!element.empty()) listed_.insert(type_of(list_version, element));
     const yaml::Node* items = node->find("items");
     std::size_t i = 0;
     for (const auto& item : json::array(*value, {"items"})) {
       if (item.is_object() && items != nullptr && i < items->items.size()) {
-        add_one(item, items->items[i], i);
+        Json whole = item;  // what an API server lists carries neither
+        if (!element.empty() && !whole.as_object().contains("apiVersion")) {
+          whole.as_object()["apiVersion"] = list_version;
+        }
+        if (!element.empty() && !whole.as_object().contains("kind")) {
+          whole.as_object()["kind"] = element;
+        }
+        add_one(std::move(whole), items->items[i], i);
       }
       ++i;
     }
@@ -199,6 +211,7 @@ void ObjectSet::add_text(std::string_view file, std::string_view text) {
 
 void ObjectSet::add_live(Json object) {
   auto item = make_item(std::move(object));
+  item->recorded = true;
   if (item->name.empty() || item->kind.empty()) return;
   if (kind_of(*item) == nullptr) ++unknown_kinds_[item->api_version + " " + item->kind];
   add(std::move(item));
@@ -231,6 +244,7 @@ ItemPtr ObjectSet::find(std::string_view group_slash_kind, std::string_view ns,
 }
 
 bool ObjectSet::knows(std::string_view group_slash_kind) const {
+  if (dump && !held(kind_name(group_slash_kind))) return false;
   if (live) return !unreadable.contains(kind_name(group_slash_kind));
   return complete;
 }

@@ -43,6 +43,7 @@ struct Item {
   yaml::NodePtr node;                 // of this object; null where `text` is kept instead
   std::string text;                   // the document, from `first_line` on (large sets)
   std::uint32_t first_line = 1;
+  bool recorded = false;  // a cluster has admitted it: read from one, or from its dump
   /// Where a value stands; the nearest parent that exists.
   Place place(const yaml::Path& path) const;
   /// metadata.creationTimestamp, or empty.
@@ -78,10 +79,12 @@ class ObjectSet {
   bool complete = false;
   /// A cluster was read (with or without an overlay).
   bool live = false;
+  /// What was read is a support dump: live, but knowing only the kinds that it holds.
+  bool dump = false;
   /// Kinds that could not be read from the cluster ("Secret"), with the reason.
   std::map<KindName, std::string> unreadable;
-  /// The unreadable kinds that list() and find() were asked for since the last call, so that a rule
-  /// that needed one is known to be blind. One thread.
+  /// The unreadable kinds (of a dump: absent ones too) that list() and find() were asked for since
+  /// the last call, so that a rule that needed one is known to be blind. One thread.
   std::set<KindName> take_missed() const { return std::exchange(missed_, {}); }
   void add_missed(const std::set<KindName>& kinds) const {
     missed_.insert(kinds.begin(), kinds.end());
@@ -90,19 +93,25 @@ class ObjectSet {
   bool knows(std::string_view group_slash_kind) const;
 
   static constexpr std::size_t kMaxObjects = 200'000;
-  /// Objects beyond this keep the text of their document instead of its tree: a tenth of the memory,
-  /// read again where a finding needs a line.
+  /// Objects beyond this keep the text of their document instead of its tree: a tenth of the
+  /// memory, read again where a finding needs a line.
   static constexpr std::size_t kMaxTrees = 2'000;
 
  private:
+  /// Of a dump: an object or an empty list of that kind is there.
+  bool held(const KindName& kind) const {
+    return by_kind_.contains(kind) || listed_.contains(kind);
+  }
   void note(const KindName& kind) const {
-    if (!unreadable.empty() && unreadable.contains(kind)) missed_.insert(kind);
+    if (unreadable.empty() && !dump) return;
+    if (unreadable.contains(kind) || (dump && !held(kind))) missed_.insert(kind);
   }
   void add_document(std::string_view file, std::string_view text, std::size_t document,
                     const yaml::NodePtr& node);
   std::vector<ItemPtr> items_;
   std::map<KindName, std::vector<std::size_t>> by_kind_;
   std::map<std::string, std::size_t> by_key_;
+  std::set<KindName> listed_;  // lists, even empty ones
   std::vector<ReadError> errors_;
   std::map<std::string, std::size_t> unknown_kinds_;
   mutable std::set<KindName> missed_;

@@ -8,8 +8,8 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   objects.add_text("input.yaml", {reinterpret_cast<const char*>(data), size});
   const auto report = check::run(objects, {});
   for (const auto format :
-       {check::Format::Text, check::Format::Table, check::Format::Json, check::Format::Yaml,
-        check::Format::Sarif, check::Format::Junit, check::Format::Markdown}) {
+       {check::Format::Text, check::Format::Short, check::Format::Table, check::Format::Json,
+        check::Format::Yaml, check::Format::Sarif, check::Format::Junit, check::Format::Markdown}) {
     KNIT_CHECK(!check::print(report, format, {}).empty());
   }
   return 0;

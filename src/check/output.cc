@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/yaml.h"
+#include "check/output_parts.h"
+#include "check/texts.h"
 
 namespace knit::check {
 namespace {
@@ -20,27 +22,6 @@ std::string where(const Finding& f) {
 
 std::string subject(const Finding& f) {
   return f.object ? f.object->ref() : std::string("(the set)");
-}
-
-std::string group_title(std::string_view code, bool japanese) {
-  const struct {
-    char digit;
-    std::string_view en, ja;
-  } groups[] = {
-      {'1', "Mesh control plane and membership", "メッシュのコントロールプレーンとメンバー"},
-      {'2', "Gateways", "ゲートウェイ"},
-      {'3', "Certificates and names", "証明書と名前"},
-      {'4', "Knative Serving", "Knative Serving"},
-      {'5', "Knative Eventing", "Knative Eventing"},
-      {'6', "Kafka", "Kafka"},
-      {'7', "Services and routes", "サービスとルート"},
-      {'8', "Authorization policies", "認可ポリシー"},
-      {'9', "Admission and live walks", "アドミッションと実行時の確認"},
-  };
-  for (const auto& g : groups) {
-    if (code.size() > 1 && code[1] == g.digit) return std::string(japanese ? g.ja : g.en);
-  }
-  return "Other";
 }
 
 Json object_json(const Finding& f) {
@@ -84,17 +65,6 @@ Json fix_json(const Fix& fix) {
   return o;
 }
 
-struct Colours {
-  explicit Colours(bool on) : on_(on) {}
-  std::string operator()(std::string_view code, std::string_view text) const {
-    return on_ ? "\033[" + std::string(code) + "m" + std::string(text) + "\033[0m"
-               : std::string(text);
-  }
-
- private:
-  bool on_;
-};
-
 std::string_view mark(const Finding& f, bool ascii) {
   if (f.unknown()) return "?";
   switch (f.severity) {
@@ -118,10 +88,6 @@ std::string_view colour(const Finding& f) {
       return "36";
   }
   return "0";
-}
-
-std::string title_of(const Rule& rule, bool japanese) {
-  return std::string(japanese && !rule.title_ja.empty() ? rule.title_ja : rule.title);
 }
 
 std::string verdict(const Report& report, bool japanese) {
@@ -160,7 +126,12 @@ std::string text(const Report& report, const Style& style) {
     }
     out += ": " + e.text + "\n";
   }
-  if (!report.errors.empty()) out += "\n";
+  for (const auto& [kind, why] : report.not_read) {
+    out += c("33", style.ascii ? "!" : "‼") + " " +
+           (style.japanese ? kind + " を読み取れませんでした: " : "could not read " + kind + ": ") +
+           why + "\n";
+  }
+  if (!report.errors.empty() || !report.not_read.empty()) out += "\n";
   std::map<std::string_view, std::vector<const Finding*>> by_code;
   for (const auto& f : report.findings) {
     if (!f.suppressed) by_code[f.code].push_back(&f);
@@ -194,12 +165,15 @@ std::string text(const Report& report, const Style& style) {
       out += "\n      " + f->message + "\n";
       for (const auto& e : f->evidence) out += "      - " + e.object + ": " + e.fact + "\n";
       if (!f->fix.text.empty() && !f->unknown()) {
-        out += "      " + std::string(style.japanese ? "対処: " : "fix: ") + f->fix.text + "\n";
+        // A command is a command; what a patch or a person does is told in the reader's language.
+        const bool told = style.japanese && rule != nullptr && f->fix.type != Fix::Type::Command;
+        out += "      " + std::string(style.japanese ? "対処: " : "fix: ") +
+               (told ? std::string(texts_of(*rule).fix_ja) : f->fix.text) + "\n";
       }
     }
     if (rule != nullptr && !rule->symptom.empty() && !worst.unknown()) {
       out += "      " + std::string(style.japanese ? "症状: " : "symptom: ") +
-             std::string(rule->symptom) + "\n";
+             std::string(style.japanese ? texts_of(*rule).symptom_ja : rule->symptom) + "\n";
     }
     out += c("2", "      knit check explain " + std::string(code)) + "\n";
   }
@@ -207,24 +181,45 @@ std::string text(const Report& report, const Style& style) {
                                         [](const auto& f) { return f.suppressed; });
   if (suppressed > 0) {
     out += "\n" + std::to_string(suppressed) +
-           (style.japanese ? " 件は抑制されています\n" : " suppressed:\n");
+           (style.japanese ? " 件は抑制されています:\n" : " suppressed:\n");
     for (const auto& f : report.findings) {
       if (f.suppressed) out += "    " + f.code + " " + subject(f) + ": " + f.reason + "\n";
     }
   }
   if (!report.unknown_kinds.empty()) {
     out += "\n" + std::string(style.japanese ? "未知の種類: " : "not looked at: ");
-    bool first = true;
+    std::size_t shown = 0;
+    constexpr std::size_t kMost = 10;
     for (const auto& [kind, count] : report.unknown_kinds) {
-      if (!first) out += ", ";
-      first = false;
-      out += std::to_string(count) + " " + kind;
+      if (shown++ == kMost) break;
+      out += (shown == 1 ? "" : ", ") + std::to_string(count) + " " + kind;
+    }
+    if (report.unknown_kinds.size() > kMost) {
+      const std::string more = std::to_string(report.unknown_kinds.size() - kMost);
+      out += style.japanese ? "、ほか " + more + " 種類" : " and " + more + " kinds more";
     }
     out += "\n";
   }
   const bool bad = report.count(Severity::Error) > 0 || !report.errors.empty();
   out += (out.empty() ? "" : "\n") + c(bad ? "31" : "32", verdict(report, style.japanese)) + "\n";
   return out;
+}
+
+/// One line each, as compilers print: editors and people find the place.
+std::string lines(const Report& report, const Style& style) {
+  std::string out;
+  for (const auto& e : report.errors) {
+    out += e.place.file + ":" + std::to_string(e.place.line) + ":" +
+           std::to_string(e.place.column) + ": error: " + e.text + "\n";
+  }
+  for (const auto& f : report.findings) {
+    if (f.suppressed) continue;
+    const std::string at = where(f);
+    out += (at.empty() ? std::string() : at + ": ") +
+           (f.unknown() ? "unknown" : std::string(to_string(f.severity))) + " " + f.code + ": " +
+           subject(f) + ": " + f.message + "\n";
+  }
+  return out + verdict(report, style.japanese) + "\n";
 }
 
 std::string table(const Report& report) {
@@ -422,15 +417,16 @@ Result<Format> parse_format(std::string_view name) {
   const struct {
     std::string_view name;
     Format format;
-  } formats[] = {{"text", Format::Text},         {"table", Format::Table}, {"json", Format::Json},
-                 {"yaml", Format::Yaml},         {"sarif", Format::Sarif}, {"junit", Format::Junit},
-                 {"markdown", Format::Markdown}, {"md", Format::Markdown}};
+  } formats[] = {
+      {"text", Format::Text},   {"short", Format::Short},       {"table", Format::Table},
+      {"json", Format::Json},   {"yaml", Format::Yaml},         {"sarif", Format::Sarif},
+      {"junit", Format::Junit}, {"markdown", Format::Markdown}, {"md", Format::Markdown}};
   for (const auto& f : formats) {
     if (f.name == name) return f.format;
   }
   return Error(Code::InvalidArgument,
                "output \"" + std::string(name) +
-                   "\" is none of text, table, json, yaml, sarif, junit, markdown");
+                   "\" is none of text, short, table, json, yaml, sarif, junit, markdown");
 }
 
 Json to_json(const Report& report) {
@@ -488,6 +484,12 @@ Json to_json(const Report& report) {
   out["passed"] = std::move(passed);
   out["unreadable"] = std::move(errors);
   out["unknownKinds"] = std::move(unknown_kinds);
+  if (!report.not_read.empty()) {
+    JsonArray kinds;
+    for (const auto& [kind, why] : report.not_read)
+      kinds.push_back({{"kind", kind}, {"reason", why}});
+    out["notRead"] = std::move(kinds);
+  }
   return out;
 }
 
@@ -495,6 +497,8 @@ std::string print(const Report& report, Format format, const Style& style) {
   switch (format) {
     case Format::Text:
       return text(report, style);
+    case Format::Short:
+      return lines(report, style);
     case Format::Table:
       return table(report);
     case Format::Json:
@@ -509,83 +513,6 @@ std::string print(const Report& report, Format format, const Style& style) {
       return markdown(report);
   }
   return {};
-}
-
-std::string explain(const Rule& rule, const Style& style) {
-  const Colours c(style.colour);
-  std::string out = c("1", std::string(rule.code) + "  " + title_of(rule, style.japanese)) + "\n";
-  std::string also;
-  for (const auto a : rule.aliases) also += (also.empty() ? "" : ", ") + std::string(a);
-  for (const auto u : rule.upstream) also += (also.empty() ? "" : ", ") + std::string(u);
-  if (!also.empty()) out += "also known as " + also + "\n";
-  out += "severity " + std::string(to_string(rule.severity)) + ", decided ";
-  switch (rule.offline) {
-    case Offline::Yes:
-      out += "from manifests alone";
-      break;
-    case Offline::Partly:
-      out += "from manifests, `unknown` when what it refers to is not in the input";
-      break;
-    case Offline::Live:
-      out += "on a cluster only";
-      break;
-  }
-  if (!rule.profiles.empty()) {
-    out += ", profile ";
-    for (std::size_t i = 0; i < rule.profiles.size(); ++i) {
-      out += (i > 0 ? ", " : "") + std::string(to_string(rule.profiles[i]));
-    }
-  }
-  out += "\n\n";
-  out += "Symptom: " + std::string(rule.symptom) + "\n\n" + std::string(rule.why) +
-         "\n\nFix: " + std::string(rule.fix) + "\n";
-  return out;
-}
-
-std::string list_rules(const Style& style) {
-  std::string out;
-  for (const auto& rule : rules()) {
-    const std::string severity(to_string(rule.severity));
-    out += std::string(rule.code) + "  " + severity + std::string(9 - severity.size(), ' ') +
-           title_of(rule, style.japanese) + "\n";
-  }
-  return out;
-}
-
-std::string manual() {
-  std::string out =
-      "# What `knit check` checks\n"
-      "Made by `knit check manual` from the rules themselves. `knit check explain CODE` prints one "
-      "entry; the other\n"
-      "catalogues' codes work as well.\n";
-  std::string group;
-  for (const auto& rule : rules()) {
-    const std::string g = group_title(rule.code, false);
-    if (g != group) {
-      group = g;
-      out += "\n## " + g + "\n";
-    }
-    out += "\n### " + std::string(rule.code) + "\n**" + std::string(rule.title) + ".** " +
-           std::string(to_string(rule.severity)) + ", ";
-    switch (rule.offline) {
-      case Offline::Yes:
-        out += "offline";
-        break;
-      case Offline::Partly:
-        out += "offline if what it refers to is given";
-        break;
-      case Offline::Live:
-        out += "on a cluster";
-        break;
-    }
-    std::string also;
-    for (const auto a : rule.aliases) also += (also.empty() ? "" : ", ") + std::string(a);
-    for (const auto u : rule.upstream) also += (also.empty() ? "" : ", ") + std::string(u);
-    if (!also.empty()) out += "; also " + also;
-    out += ".\n\n* Symptom: " + std::string(rule.symptom) + "\n* Why: " + std::string(rule.why) +
-           "\n* Fix: " + std::string(rule.fix) + "\n";
-  }
-  return out;
 }
 
 }  // namespace knit::check

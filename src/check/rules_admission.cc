@@ -44,7 +44,7 @@ Path path_of(std::string_view field) {
 
 void admitted(Context& c) {
   for (const auto& item : c.objects().all()) {
-    if (item->file.empty() || has_placeholder(item->json))
+    if (item->recorded || has_placeholder(item->json))
       continue;  // K413; a cluster has admitted its own
     const auto* kind = kind_of(*item);
     if (kind == nullptr || !kind->stored) continue;

@@ -274,6 +274,26 @@ void shared_certificate(Context& c) {
 
 }  // namespace
 
+std::vector<WantedSecret> wanted_secrets(const ObjectSet& objects) {
+  std::vector<WantedSecret> out;
+  std::set<std::pair<std::string, std::string>> seen;
+  const auto add = [&](const std::string& ns, const std::string& name, bool needed) {
+    if (seen.emplace(ns, name).second && out.size() < 500) out.push_back({ns, name, needed});
+  };
+  const Facts facts = facts_of(objects);
+  const auto all = uses(facts);
+  for (const auto& use : all) {
+    if (Context::is_placeholder(use.name) || use.name.find('/') != std::string::npos) continue;
+    for (const auto& ns : use.namespaces) add(ns, use.name, true);
+  }
+  for (const auto& use : all) {
+    if (Context::is_placeholder(use.name) || use.name.find('/') != std::string::npos) continue;
+    for (const char* ns : {"istio-system", "knative-serving", "knative-serving-ingress"})
+      add(ns, use.name, false);
+  }
+  return out;
+}
+
 void add_certificate_rules(std::vector<Rule>& out) {
   out.push_back({"K301",
                  {},

@@ -196,6 +196,13 @@ void metrics_backend(Context& c) {
   }
 }
 
+/// "activator-5d4f-x2x": of the Deployment of that name, and not of "activator-hpa".
+bool pod_of(std::string_view pod, std::string_view deployment) {
+  if (!pod.starts_with(deployment)) return false;
+  const std::string_view rest = pod.substr(deployment.size());
+  return rest.starts_with('-') && std::count(rest.begin(), rest.end(), '-') == 2;
+}
+
 void restarted(Context& c) {
   const struct {
     std::string_view kind, ns;
@@ -211,7 +218,7 @@ void restarted(Context& c) {
         const auto workload = operator_workload(object->json, name);
         if (!workload || workload_inject(workload->value) != "true") continue;
         for (const auto& pod : c.list("Pod", w.ns)) {
-          if (!pod->name.starts_with(std::string(name) + "-")) continue;
+          if (!pod_of(pod->name, name)) continue;
           bool proxy = false;
           for (const std::string_view list : {"containers", "initContainers"}) {
             for (const auto& container : json::array(pod->json, {"spec", list})) {

@@ -17,6 +17,7 @@ using namespace std::chrono_literals;
 constexpr Duration kHandshakeTimeout = 10s;
 constexpr std::size_t kRecord = 16 << 10;      // plaintext of one TLS record
 constexpr std::size_t kWriteChunk = 64 << 10;  // sealed and handed to the raw stream at once
+constexpr int kMaxRoots = 1000;  // a system's bundle has some 150
 constexpr int kMaxChainCertificates = 10;      // in PEM we are given
 constexpr unsigned char kAlpn[] = "\x08http/1.1";
 constexpr unsigned kAlpnSize = sizeof kAlpn - 1;
@@ -46,10 +47,11 @@ BioPtr memory_bio(std::string_view data) {
   return BioPtr(BIO_new_mem_buf(data.data(), static_cast<int>(data.size())));
 }
 
-Result<std::vector<X509Ptr>> read_certificates(std::string_view pem, const char* what) {
+Result<std::vector<X509Ptr>> read_certificates(std::string_view pem, const char* what,
+                                               int most = kMaxChainCertificates) {
   const BioPtr bio = memory_bio(pem);
   std::vector<X509Ptr> out;
-  while (static_cast<int>(out.size()) < kMaxChainCertificates) {
+  while (static_cast<int>(out.size()) < most) {
     X509Ptr certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
     if (!certificate) break;
     out.push_back(std::move(certificate));
@@ -86,7 +88,7 @@ Result<void> use_key_pair(SSL_CTX* ctx, const std::string& chain, const std::str
 }
 
 Result<void> trust(SSL_CTX* ctx, const std::string& ca_pem, bool announce) {
-  KNIT_TRY(auto roots, read_certificates(ca_pem, "the CA file"));
+  KNIT_TRY(auto roots, read_certificates(ca_pem, "the CA file", kMaxRoots));
   X509_STORE* store = SSL_CTX_get_cert_store(ctx);
   for (const auto& root : roots) {
     if (X509_STORE_add_cert(store, root.get()) != 1) {
