@@ -1,5 +1,6 @@
 #include "app/admission.h"
 
+#include "app/check_warnings.h"
 #include "controllers/core/register.h"
 #include "controllers/mesh/admission.h"
 #include "controllers/serving/config.h"
@@ -116,6 +117,19 @@ void Admission::install(apiserver::Registry& registry) {
           return denied("validation.operator.knit.dev",
                         "spec.config." + std::string(name) + ": " + why +
                             (why.find('<') == std::string::npos ? "" : "; fill the placeholder"));
+        }
+        return std::nullopt;
+      });
+  registry.add_validator(
+      "check", [this](const apiserver::AdmissionRequest& request, const Json& object,
+                      std::vector<std::string>& warnings) -> std::optional<apiserver::Status> {
+        if (request.operation == schema::Operation::Delete || !request.subresource.empty() ||
+            request.options.internal || !is_checked(request.kind)) {
+          return std::nullopt;
+        }
+        for (auto& w :
+             check_warnings(request.state, request.kind, request.key, object, loop_.wall_now())) {
+          warnings.push_back(std::move(w));
         }
         return std::nullopt;
       });

@@ -1,11 +1,31 @@
 #include <cstdio>
 
+#include "check/engine.h"
+#include "check/input/cluster.h"
 #include "cli/host.h"
 #include "cli/up.h"
 
 namespace knit::cli {
 namespace {
 using namespace std::chrono_literals;
+
+/// What `knit check` finds in the running set: "2 errors, 1 warning".
+Result<std::string> count_findings(const std::string& kubeconfig) {
+  KNIT_TRY(const auto access,
+           check::input::load_kubeconfig({kubeconfig}, "",
+                                         [](const std::string& path) { return read_file(path); }));
+  check::ObjectSet set;
+  KNIT_TRY_VOID(check::input::read_live(access, {.timeout = 10s}, set));
+  check::Options options;
+  options.settings.now_unix = wall_clock().ns / 1'000'000'000;
+  const auto report = check::run(set, options);
+  const auto part = [](std::size_t n, const char* one) {
+    return std::to_string(n) + " " + one + (n == 1 ? "" : "s");
+  };
+  return part(report.count(check::Severity::Error), "error") + ", " +
+         part(report.count(check::Severity::Warning), "warning") + ", " +
+         part(report.count(check::Severity::Info), "note");
+}
 
 Result<int> status(const Invocation& in) {
   KNIT_TRY(const Settings s, settings_of(in));
@@ -30,6 +50,13 @@ Result<int> status(const Invocation& in) {
     std::printf("port        %s:%u %s\n", p.address.c_str(), p.port, p.purpose.c_str());
   }
   std::printf("%s", memory_table(state).c_str());
+  if (const auto data = read_file(s.run + "/owner")) {
+    const std::string kubeconfig = *data + "/admin.kubeconfig";
+    const auto counted = count_findings(kubeconfig);
+    std::printf("  findings %s%s\n",
+                counted ? counted->c_str() : ("not counted: " + counted.error().message()).c_str(),
+                counted ? (" (knit check --kubeconfig " + kubeconfig + ")").c_str() : "");
+  }
   return ready ? 0 : 2;
 }
 
@@ -59,7 +86,7 @@ std::vector<Command> base_commands() {
        .settings = where,
        .run = run_down},
       {.name = "status",
-       .help = "Processes, restarts, memory, ports (exit status 2: not all ready)",
+       .help = "Processes, restarts, memory, ports, findings (exit status 2: not all ready)",
        .settings = {"run"},
        .run = run_status},
       {.name = "version", .help = "Print the version", .run = version},
