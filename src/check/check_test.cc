@@ -1,68 +1,11 @@
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
-#include <filesystem>
-#include <fstream>
-#include <sstream>
-
-#include "check/fixes.h"
 #include "check/output.h"
+#include "check/test_files.h"
 #include "check/texts.h"
-#include "pki/cert_command.h"
 
 namespace knit::check {
 namespace {
-
-std::string text_of(const std::filesystem::path& path) {
-  std::stringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
-
-Files folder(const std::string& path) {
-  Files out;
-  for (const auto& entry : std::filesystem::directory_iterator(path)) {
-    if (entry.path().extension() == ".yaml")
-      out[entry.path().filename().string()] = text_of(entry.path());
-  }
-  return out;
-}
-
-Report check(const Files& files, std::optional<Profile> profile = Profile::Ossm2) {
-  ObjectSet set;
-  for (const auto& [name, text] : files) set.add_text(name, text);
-  Options options;
-  options.settings.now_unix = 1'800'000'000;
-  if (profile) {
-    options.settings.profile_given = true;
-    options.settings.profile = *profile;
-  }
-  return run(set, options);
-}
-
-/// Code, object and message of what is known and at least a warning.
-std::set<std::array<std::string, 3>> told(const Report& report) {
-  std::set<std::array<std::string, 3>> out;
-  for (const auto& f : report.findings) {
-    if (f.unknown() || f.suppressed || f.severity == Severity::Info) continue;
-    out.insert({f.code, f.object ? f.object->ref() : "", f.message});
-  }
-  return out;
-}
-
-std::string unescape(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text.substr(i, 2) == "\\n") {
-      out += '\n';
-      ++i;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
 
 // The procedure's own manifests, as they stand (users.md 2.2, and the corrections of 2.3).
 TEST(Seed, GivesExactlyTheGoldenReport) {
@@ -129,130 +72,6 @@ TEST(Eleven, MistakesAreElevenFindings) {
   EXPECT_TRUE(told(check(folder("tests/check/good"))).empty());
 }
 
-TEST(Mutants, BringTheirRuleAndNoOther) {
-  std::istringstream lines(text_of("tests/check/mutants.txt"));
-  const auto good = folder("tests/seed");
-  const auto before = told(check(good));
-  std::size_t count = 0;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.empty() || line[0] == '#') continue;
-    ++count;
-    std::vector<std::string> parts;
-    for (std::size_t at = 0; parts.size() < 4;) {
-      const auto end = line.find(" | ", at);
-      parts.push_back(unescape(line.substr(at, end == std::string::npos ? end : end - at)));
-      if (end == std::string::npos) break;
-      at = end + 3;
-    }
-    ASSERT_GE(parts.size(), 3U) << line;
-    Files files = good;
-    if (parts[1] == "+") {
-      files["extra.yaml"] = parts[2];
-    } else {
-      ASSERT_EQ(parts.size(), 4U) << line;
-      auto& text = files.at(parts[1]);
-      const auto at = text.find(parts[2]);
-      ASSERT_NE(at, std::string::npos) << line;
-      text.replace(at, parts[2].size(), parts[3]);
-    }
-    std::set<std::string> wanted;
-    std::istringstream codes(parts[0]);
-    for (std::string code; codes >> code;) {
-      if (code != "-") wanted.insert(code);
-    }
-    const auto report = check(files);
-    std::set<std::string> got;
-    std::string said;
-    for (const auto& f : told(report)) {
-      if (before.contains(f)) continue;
-      got.insert(f[0]);
-      said += "\n  " + f[0] + " " + f[1] + ": " + f[2];
-    }
-    for (const auto& e : report.errors) said += "\n  unreadable: " + e.text;
-    EXPECT_EQ(got, wanted) << line << said;
-  }
-  EXPECT_GT(count, 70U);
-}
-
-// Rules that the good set does not reach: a set of their own each, failing and passing.
-TEST(Fixtures, FailAndPass) {
-  std::istringstream lines(text_of("tests/check/fixtures.txt"));
-  std::map<std::string, int> seen;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.empty() || line[0] == '#') continue;
-    const auto one = line.find(" | ");
-    const auto two = line.find(" | ", one + 3);
-    ASSERT_NE(two, std::string::npos) << line;
-    const std::string flags = line.substr(0, one);
-    std::string code = line.substr(one + 3, two - one - 3);
-    const bool passes = code.starts_with('!');
-    if (passes) code.erase(0, 1);
-    ASSERT_NE(find_rule(code), nullptr) << line;
-    ObjectSet set;
-    set.add_text("a.yaml", unescape(line.substr(two + 3)));
-    EXPECT_TRUE(set.errors().empty()) << line;
-    set.live = flags.find("live") != std::string::npos;
-    set.complete = flags.find("complete") != std::string::npos;
-    Options options;
-    options.only = {code};
-    options.settings.profile_given = true;
-    if (flags.find("ossm3") != std::string::npos) options.settings.profile = Profile::Ossm3;
-    if (flags.find("istio") != std::string::npos) options.settings.profile = Profile::Istio;
-    const auto report = run(set, options);
-    const bool found = std::any_of(report.findings.begin(), report.findings.end(),
-                                   [](const Finding& f) { return !f.unknown(); });
-    EXPECT_NE(found, passes) << line;
-    seen[code] |= passes ? 2 : 1;
-  }
-  for (const auto& [code, both] : seen)
-    EXPECT_EQ(both, 3) << code << " wants a failing and a passing line";
-}
-
-TEST(Fixtures, CoverEveryRule) {
-  const std::string all = text_of("tests/check/fixtures.txt") + text_of("tests/check/mutants.txt") +
-                          text_of("src/check/check_test.cc");
-  for (const auto& rule : rules()) EXPECT_NE(all.find(rule.code), std::string::npos) << rule.code;
-}
-
-// Certificates are really parsed: K301, K302, K303, K306.
-TEST(Certificates, AreParsed) {
-  const auto dir =
-      std::filesystem::temp_directory_path() / ("knit-check-" + std::to_string(::getpid()));
-  std::filesystem::create_directories(dir);
-  pki::CertEnvironment environment;
-  environment.data_dir = dir.string();
-  environment.apps_domain = "apps.example.com";
-  environment.now = WallTime{1'790'000'000LL * 1'000'000'000};
-  const auto secret = pki::cert_command({"wildcard"}, environment);
-  const auto root = pki::cert_command({"root"}, environment);
-  environment.data_dir = (dir / "other").string();
-  std::filesystem::create_directories(dir / "other");
-  const auto other = pki::cert_command({"root"}, environment);
-  ASSERT_TRUE(secret && root && other);
-  auto files = folder("tests/seed");
-  files["secret.yaml"] = secret->text;
-  const auto codes = [&](std::int64_t now, const std::string& domain, const std::string& ca) {
-    ObjectSet set;
-    for (const auto& [name, text] : files) set.add_text(name, text);
-    Options options;
-    options.only = {"K301", "K302", "K303", "K306"};
-    options.settings.now_unix = now;
-    options.settings.apps_domain = domain;
-    options.settings.root_ca_pem = ca;
-    std::set<std::string> out;
-    for (const auto& f : run(set, options).findings) out.insert((f.unknown() ? "?" : "") + f.code);
-    return out;
-  };
-  using Codes = std::set<std::string>;
-  constexpr std::int64_t kNow = 1'790'000'100;
-  EXPECT_EQ(codes(kNow, "apps.example.com", root->text), Codes());
-  EXPECT_EQ(codes(kNow, "example.com", root->text), Codes{"K303"});
-  EXPECT_EQ(codes(kNow, "apps.example.com", other->text), Codes{"K306"});
-  EXPECT_EQ(codes(kNow, "", ""), (Codes{"?K303", "?K306"}));
-  EXPECT_TRUE(codes(kNow + 50LL * 365 * 86400, "apps.example.com", root->text).contains("K302"));
-  std::filesystem::remove_all(dir);
-}
-
 TEST(Speed, AThousandObjects) {
   ObjectSet set;
   const auto service = text_of("tests/seed/knative-service.yaml");
@@ -266,31 +85,6 @@ TEST(Speed, AThousandObjects) {
   EXPECT_EQ(std::count_if(report.findings.begin(), report.findings.end(),
                           [](const Finding& f) { return f.code == "K702"; }),
             1001);
-}
-
-// Each line of the good set taken out in turn: some rule or the reader says so, but for lines that
-// a listed file names (defaults, and what the file means without them).
-TEST(Mutants, EveryLineCanGo) {
-  const auto good = folder("tests/seed");
-  const auto before = told(check(good));
-  const auto unknown = check(good).unknown();
-  std::string silent;
-  for (const auto& [name, text] : good) {
-    for (std::size_t at = 0, line = 1; at < text.size(); ++line) {
-      const auto end = text.find('\n', at);
-      const std::string gone = text.substr(at, end - at);
-      auto files = good;
-      files[name].erase(at, end - at + 1);
-      at = end + 1;
-      const auto report = check(files);
-      EXPECT_FALSE(print(report, Format::Text, {}).empty());
-      bool heard = !report.errors.empty();
-      for (const auto& f : told(report)) heard |= !before.contains(f);
-      heard |= report.unknown() > unknown;
-      if (!heard) silent += name + ":" + std::to_string(line) + ":" + gone + "\n";
-    }
-  }
-  EXPECT_EQ(silent, text_of("tests/check/silent_lines.txt"));
 }
 
 TEST(Rules, AreWholeRecordsAndAnswerToEveryAlias) {
