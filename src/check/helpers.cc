@@ -45,7 +45,8 @@ void want_injected(Context& c, const ItemPtr& object, std::string_view name,
       found = &c.report(object, workload->path,
                         std::string(name) + " gets no sidecar: label " + std::string(kInject) +
                             " is not \"true\"");
-      found->fix = set_fix(object, label, "true", "set the label");
+      found->fix =
+          set_fix(object, label, "true", "set the label sidecar.istio.io/inject: \"true\"");
     } else if (json::str(workload->value, {"annotations", kRewrite}) != "true") {
       found = &c.report(object, workload->path,
                         std::string(name) + ": annotation " + std::string(kRewrite) +

@@ -146,7 +146,9 @@ the input decides: a ServiceMeshControlPlane means ossm2, Sail's Istio ossm3, ne
 × the mesh enforces strict mTLS  K102                                   mark, what should hold, code
     smcp.yaml:14:7: ServiceMeshControlPlane istio-system/basic spec...  file:line:column, object, field
       mtls is false                                                     what is wrong here
-      fix: set spec.security.dataPlane.mtls: true                       what to do; --fix does it where it can
+      fix: set spec.security.dataPlane.mtls: true                       what to do
+      --fix sets spec.security.dataPlane.mtls to true                   what --fix would do to the file
+      symptom: calls in clear text are accepted; no caller identity     what users see
 ```
 * **error** (×): it will not work. **warning** (‼): it works until something happens, or works differently from what one
   thinks. **info** (i): worth knowing.
@@ -206,7 +208,7 @@ std::string manual() {
   out += "## All rules\n| code | severity | what should hold |\n|---|---|---|\n";
   for (const auto& rule : rules()) {
     const std::string code(rule.code);
-    out += "| [" + code + "](#" + code + ") | " + std::string(to_string(rule.severity)) + " | " +
+    out += "| [" + code + "](#k" + code.substr(1) + ") | " + std::string(to_string(rule.severity)) + " | " +
            std::string(rule.title) + " |\n";
   }
   std::string group;

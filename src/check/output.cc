@@ -24,6 +24,13 @@ std::string subject(const Finding& f) {
   return f.object ? f.object->ref() : std::string("(the set)");
 }
 
+/// As GitHub and most renderers name the heading of a code.
+std::string anchor_of(std::string_view code) {
+  std::string out(code);
+  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
 Json object_json(const Finding& f) {
   if (!f.object) return nullptr;
   JsonObject o;
@@ -116,6 +123,18 @@ std::string verdict(const Report& report, bool japanese) {
                         " objects, profile " + std::string(to_string(report.profile)) + ")";
 }
 
+/// What --fix does to the file.
+std::string shown(const Edit& edit) {
+  if (edit.op == Edit::Op::Remove) return "--fix removes " + yaml::to_string(edit.path);
+  std::string value = json::print(edit.value);
+  if (value.size() > 100) {
+    std::size_t end = 100;  // not inside a character
+    while ((static_cast<unsigned char>(value[end]) & 0xc0) == 0x80) --end;
+    value = value.substr(0, end) + "...";
+  }
+  return "--fix sets " + yaml::to_string(edit.path) + " to " + value;
+}
+
 std::string text(const Report& report, const Style& style) {
   const Colours c(style.colour);
   std::string out;
@@ -169,6 +188,7 @@ std::string text(const Report& report, const Style& style) {
         const bool told = style.japanese && rule != nullptr && f->fix.type != Fix::Type::Command;
         out += "      " + std::string(style.japanese ? "対処: " : "fix: ") +
                (told ? std::string(texts_of(*rule).fix_ja) : f->fix.text) + "\n";
+        for (const auto& edit : f->fix.edits) out += "      " + shown(edit) + "\n";
       }
     }
     if (rule != nullptr && !rule->symptom.empty() && !worst.unknown()) {
@@ -243,6 +263,25 @@ std::string table(const Report& report) {
   return out;
 }
 
+/// A relative or absolute path as a URI reference: what RFC 3986 does not allow is encoded.
+std::string uri_of(std::string_view path) {
+  std::string out = path.starts_with('/') ? "file://" : "";
+  for (const char c : path) {
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+                       std::string_view("-._~/").find(c) != std::string_view::npos;
+    if (plain) {
+      out += c;
+    } else {
+      constexpr std::string_view kHex = "0123456789ABCDEF";
+      const auto byte = static_cast<unsigned char>(c);
+      out += '%';
+      out += kHex[byte >> 4];
+      out += kHex[byte & 15];
+    }
+  }
+  return out;
+}
+
 std::string sarif(const Report& report) {
   JsonArray rule_list;
   std::map<std::string, std::size_t> index;
@@ -270,7 +309,7 @@ std::string sarif(const Report& report) {
     r["message"] = {{"text", subject(f) + ": " + f.message}};
     if (!f.place.file.empty()) {
       JsonObject physical;
-      physical["artifactLocation"] = {{"uri", f.place.file}};
+      physical["artifactLocation"] = {{"uri", uri_of(f.place.file)}};
       if (f.place.line > 0) {
         physical["region"] = {{"startLine", f.place.line}, {"startColumn", f.place.column}};
       }
@@ -454,7 +493,7 @@ Json to_json(const Report& report) {
       for (const auto u : rule->upstream) upstream.emplace_back(u);
       if (!upstream.empty()) o["upstreamCodes"] = std::move(upstream);
     }
-    o["docs"] = "docs/checks.md#" + f.code;
+    o["docs"] = "docs/checks.md#" + anchor_of(f.code);
     if (Json fix = fix_json(f.fix); !fix.is_null() && !f.unknown()) o["fix"] = std::move(fix);
     if (f.suppressed) o["suppressed"] = f.reason;
     findings.push_back(std::move(o));

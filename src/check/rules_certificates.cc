@@ -362,7 +362,7 @@ void add_certificate_rules(std::vector<Rule>& out) {
                  "ホスト名のラベルは 63 文字以内",
                  "the Route is invalid",
                  "Name, namespace and tag make one DNS label.",
-                 "shorten the name or the tag",
+                 "shorten the name, the namespace or the tag",
                  {},
                  {},
                  name_length});
@@ -375,7 +375,7 @@ void add_certificate_rules(std::vector<Rule>& out) {
                  "指定したルート証明書がゲートウェイの証明書を発行した",
                  "curl (20) or (60)",
                  "The file given to curl --cacert must be the root of the served chain.",
-                 "give the root that issued it, or issue the certificate anew",
+                 "give curl the root that issued it, or issue the certificate anew",
                  {"Secret"},
                  {},
                  root_issued});

@@ -21,7 +21,7 @@ void istio_feature(Context& c) {
       continue;
     const Path path = entry ? entry->path : Path{"spec", "config", "features", "istio"};
     c.report(eventing, path, "config.features.istio is not enabled").fix =
-        set_fix(eventing, path, "enabled", "enable it");
+        set_fix(eventing, path, "enabled", "set spec.config.features.istio: enabled");
   }
 }
 
@@ -31,7 +31,7 @@ void istio_controller(Context& c) {
     if (!w || json::find(w->value, "replicas") == nullptr || json::i64(w->value, {"replicas"}) != 0)
       continue;
     c.report(eventing, w->path / "replicas", "eventing-istio-controller has 0 replicas").fix =
-        set_fix(eventing, w->path / "replicas", 1, "run one");
+        set_fix(eventing, w->path / "replicas", 1, "run one replica");
   }
 }
 
@@ -161,19 +161,20 @@ void add_eventing_rules(std::vector<Rule>& out) {
                  {},
                  {},
                  istio_feature});
-  out.push_back({"K502",
-                 {},
-                 {},
-                 Severity::Error,
-                 Offline::Yes,
-                 "eventing-istio-controller runs",
-                 "eventing-istio-controller が動作する",
-                 "no DestinationRules appear",
-                 "It makes one DestinationRule per channel address.",
-                 "remove the override of its replicas",
-                 {},
-                 {},
-                 istio_controller});
+  out.push_back(
+      {"K502",
+       {},
+       {},
+       Severity::Error,
+       Offline::Yes,
+       "eventing-istio-controller runs",
+       "eventing-istio-controller が動作する",
+       "no DestinationRules appear",
+       "It makes one DestinationRule per channel address.",
+       "remove replicas: 0 of eventing-istio-controller from spec.deployments and spec.workloads",
+       {},
+       {},
+       istio_controller});
   out.push_back({"K503",
                  {"KE-02"},
                  {},

@@ -127,7 +127,7 @@ void local_service(Context& c) {
           if (numbers.size() == 1) {
             f.fix = {Fix::Type::Patch,
                      {{Edit::Op::Set, service, target, *numbers.begin()}},
-                     "set the Gateway's port"};
+                     "set targetPort to the Gateway's port"};
           }
         }
       }

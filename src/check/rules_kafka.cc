@@ -66,7 +66,7 @@ void replication(Context& c) {
     if (const auto* p = yaml::find(kafka->json, config / "numPartitions");
         p != nullptr && p->is_int64() && p->get_int64() < 1) {
       c.report(kafka, config / "numPartitions", "numPartitions is less than 1").fix =
-          set_fix(kafka, config / "numPartitions", 1, "set 1");
+          set_fix(kafka, config / "numPartitions", 1, "set numPartitions: 1");
     }
     const auto* rf = yaml::find(kafka->json, config / "replicationFactor");
     if (rf == nullptr || !rf->is_int64()) continue;  // K413, or the default
@@ -76,7 +76,7 @@ void replication(Context& c) {
       brokers += json::i64(pool->json, {"spec", "replicas"});
     if (rf->get_int64() < 1) {
       c.report(kafka, config / "replicationFactor", "replicationFactor is less than 1").fix =
-          set_fix(kafka, config / "replicationFactor", 1, "set 1");
+          set_fix(kafka, config / "replicationFactor", 1, "set replicationFactor: 1");
     } else if (brokers == 0) {
       if (rf->get_int64() > 1) {
         c.unknown(kafka, config / "replicationFactor",
@@ -310,19 +310,20 @@ void add_kafka_rules(std::vector<Rule>& out) {
                  {},
                  {},
                  after_eventing});
-  out.push_back({"K602",
-                 {},
-                 {},
-                 Severity::Error,
-                 Offline::Yes,
-                 "enabled parts of KnativeKafka have bootstrap servers",
-                 "有効な KnativeKafka の機能にはブートストラップサーバーがある",
-                 "admission denial; the Broker is not ready",
-                 "Channels and the broker cannot guess where Kafka is.",
-                 "give bootstrapServers",
-                 {},
-                 {},
-                 bootstrap_given});
+  out.push_back(
+      {"K602",
+       {},
+       {},
+       Severity::Error,
+       Offline::Yes,
+       "enabled parts of KnativeKafka have bootstrap servers",
+       "有効な KnativeKafka の機能にはブートストラップサーバーがある",
+       "admission denial; the Broker is not ready",
+       "Channels and the broker cannot guess where Kafka is.",
+       "give spec.channel.bootstrapServers and spec.broker.defaultConfig.bootstrapServers",
+       {},
+       {},
+       bootstrap_given});
   out.push_back(
       {"K603",
        {},
@@ -347,7 +348,7 @@ void add_kafka_rules(std::vector<Rule>& out) {
        "レプリカ数は Kafka ブローカー数以下",
        "TopicReady=False",
        "A topic cannot have more replicas than there are brokers, nor less than one partition.",
-       "use a smaller replicationFactor",
+       "set replicationFactor to the number of brokers at most, and one partition at least",
        {},
        {},
        replication});
@@ -377,7 +378,7 @@ void add_kafka_rules(std::vector<Rule>& out) {
                  "Sidecars reach hosts that the mesh knows. Advertised listeners count too; they "
                  "are known only to "
                  "the running Kafka.",
-                 "add the host and the port",
+                 "add the host to spec.hosts and the port to spec.ports",
                  {},
                  {},
                  entry_covers});
@@ -418,7 +419,7 @@ void add_kafka_rules(std::vector<Rule>& out) {
                  "ServiceEntry の内容が有効",
                  "the API server refuses it",
                  "Hosts are names without port and not \"*\"; resolution NONE takes no endpoints.",
-                 "correct it",
+                 "write hosts as names without a port, and no endpoints beside resolution NONE",
                  {},
                  {},
                  entry_valid});

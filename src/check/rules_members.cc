@@ -41,7 +41,7 @@ void roll_members(Context& c) {
     f.fix =
         set_fix(mesh->roll,
                 Path{"spec", "members"} / json::array(mesh->roll->json, {"spec", "members"}).size(),
-                ns, "add it");
+                ns, "add " + ns + " to the roll");
   }
 }
 
@@ -99,7 +99,7 @@ void one_roll(Context& c) {
       const std::string name(s->data(), s->size());
       if (name == roll->ns) {
         c.report(roll, path, "the control plane's own namespace is no member").fix =
-            remove_fix(roll, path, "remove it");
+            remove_fix(roll, path, "remove it from the roll");
         continue;
       }
       const auto [it, fresh] = first.emplace(name, roll);
@@ -119,7 +119,7 @@ void operator_namespaces(Context& c) {
       if (s == nullptr || (*s != "openshift-operators" && *s != "openshift-serverless")) continue;
       c.report(roll, path,
                std::string(s->data(), s->size()) + " holds operators and their webhooks")
-          .fix = remove_fix(roll, path, "remove it");
+          .fix = remove_fix(roll, path, "remove it from the roll");
     }
   }
 }
@@ -151,7 +151,9 @@ void operator_policies(Context& c) {
     const Path path = Path{"metadata", "annotations"} / kDisable;
     c.report(serving, Path{"spec", "ingress", "istio", "enabled"},
              "the operator's NetworkPolicies let nothing of the mesh reach " + serving->ns)
-        .fix = set_fix(serving, path, "true", "annotate it");
+        .fix = set_fix(serving, path, "true",
+                       "annotate KnativeServing with "
+                       "serverless.openshift.io/disable-istio-net-policies-generation: \"true\"");
   }
 }
 
@@ -168,7 +170,7 @@ void add_member_rules(std::vector<Rule>& out) {
                  "no sidecar; 503 through the activator",
                  "Only members of the ServiceMeshMemberRoll are injected and get the mesh's "
                  "network policies.",
-                 "add the namespace to the roll",
+                 "add the namespace to spec.members of the roll",
                  {},
                  {},
                  roll_members});
@@ -181,7 +183,7 @@ void add_member_rules(std::vector<Rule>& out) {
                  "メンバーロールの名前は default で、コントロールプレーンと同じ namespace にある",
                  "admission error, or nothing joins",
                  "Maistra looks for the roll under this name only.",
-                 "rename or move it",
+                 "name it default, in the namespace of the ServiceMeshControlPlane",
                  {},
                  {},
                  roll_name});
@@ -194,7 +196,7 @@ void add_member_rules(std::vector<Rule>& out) {
                  "メンバーの namespace がすべて存在する",
                  "the roll stays at ReconcileError 2/4",
                  "The roll joins a missing namespace only when it appears.",
-                 "create the namespace or remove it",
+                 "create the namespace, or remove it from spec.members",
                  {},
                  {},
                  members_exist});
@@ -207,7 +209,7 @@ void add_member_rules(std::vector<Rule>& out) {
                  "二つのロールに同じ namespace がない",
                  "the roll is never ready",
                  "A namespace belongs to one mesh, and the control plane's own is no member.",
-                 "remove it from one",
+                 "remove it from all rolls but one",
                  {},
                  {},
                  one_roll});
@@ -221,7 +223,7 @@ void add_member_rules(std::vector<Rule>& out) {
        "オペレーターの namespace はメッシュの外にある",
        "admission and conversion webhooks time out",
        "The roll copies NetworkPolicies into members, which cut off the API server's calls.",
-       "remove it from the roll",
+       "remove the namespace from spec.members",
        {},
        {},
        operator_namespaces});
@@ -234,7 +236,7 @@ void add_member_rules(std::vector<Rule>& out) {
                  "namespace の injection ラベルは一つ",
                  "the sidecar comes from another control plane than meant, or not at all",
                  "istio-injection wins over istio.io/rev.",
-                 "keep one of the two",
+                 "keep one of the two labels",
                  {},
                  {Profile::Ossm3, Profile::Istio},
                  injection_labels});

@@ -85,7 +85,9 @@ void drain_duration(Context& c) {
           "terminationDrainDuration " + go_duration(*d) + " is not longer than queue-proxy's 30s";
     }
   }
-  if (!said.empty()) c.report(plane, path, said).fix = set_fix(plane, path, "35s", "set 35s");
+  if (!said.empty())
+    c.report(plane, path, said).fix =
+        set_fix(plane, path, "35s", "set terminationDrainDuration: 35s");
 }
 
 void gateway_labels(Context& c) {
@@ -139,8 +141,9 @@ void excluded_ports(Context& c) {
         as_text = i;
     }
     if (as_text) f.message = "port \"" + number + "\" is a string: ports are numbers";
-    f.fix = length == 0 ? set_fix(plane, path, JsonArray{8444, 8022}, "exclude 8444 and 8022")
-                        : set_fix(plane, path / as_text.value_or(length), port, "add the number");
+    f.fix = length == 0
+                ? set_fix(plane, path, JsonArray{8444, 8022}, "exclude 8444 and 8022")
+                : set_fix(plane, path / as_text.value_or(length), port, "add the number " + number);
   }
 }
 
@@ -158,7 +161,7 @@ void identity_type(Context& c) {
     const Path path{"spec", "security", "identity", "type"};
     if (json::str(smcp->json, {"spec", "security", "identity", "type"}) == "ThirdParty") continue;
     c.report(smcp, path, "identity.type is not ThirdParty on ROSA").fix =
-        set_fix(smcp, path, "ThirdParty", "set ThirdParty");
+        set_fix(smcp, path, "ThirdParty", "set spec.security.identity.type: ThirdParty");
   }
 }
 
@@ -353,7 +356,8 @@ void add_mesh_rules(std::vector<Rule>& out) {
                  "The kubelet calls 8022 (/wait-for-drain) and monitoring calls 8444; neither has "
                  "a certificate of "
                  "the mesh, so STRICT refuses them.",
-                 "add the numbers to excludedPorts",
+                 "add 8444 and 8022, as numbers, to "
+                 "spec.proxy.networking.trafficControl.inbound.excludedPorts",
                  {},
                  {},
                  excluded_ports});
@@ -392,7 +396,7 @@ void add_mesh_rules(std::vector<Rule>& out) {
                  Offline::Partly,
                  "the versions of Serverless and Service Mesh are a documented pair",
                  "Serverless と Service Mesh のバージョンの組み合わせはサポート対象",
-                 "subtle and unsupported",
+                 "what fails cannot be predicted, and support does not help",
                  "Serverless 1.36 and older are documented with Service Mesh 2.x only, 1.37 with "
                  "2.x and 3.x.",
                  "update Serverless to 1.37 or later",
@@ -409,7 +413,7 @@ void add_mesh_rules(std::vector<Rule>& out) {
        "OpenShift 上の Istio には IstioCNI がある",
        "pods are denied: their init container needs NET_ADMIN",
        "OpenShift's security constraints forbid istio-init; the CNI plugin does its work instead.",
-       "create an IstioCNI",
+       "create an IstioCNI named default",
        {},
        {Profile::Ossm3},
        istio_cni});
@@ -422,7 +426,7 @@ void add_mesh_rules(std::vector<Rule>& out) {
                  "REGISTRY_ONLY のメッシュでは外部ホストごとに ServiceEntry がある",
                  "502 from BlackHoleCluster",
                  "With outbound policy REGISTRY_ONLY, hosts outside the registry are unreachable.",
-                 "write a ServiceEntry for the host",
+                 "write a ServiceEntry for the host, or allow any destination",
                  {},
                  {},
                  registry_only});

@@ -234,7 +234,7 @@ void add_policy_rules(std::vector<Rule>& out) {
                  "Knative の namespace の全拒否には許可ポリシーがある",
                  "blocked websockets; nothing scales",
                  "Activator, autoscaler, receivers and probes call each other there.",
-                 "apply the allow policies too",
+                 "apply the allow policies too, once KnativeServing is Ready",
                  {},
                  {},
                  system_allow_set});
@@ -247,7 +247,7 @@ void add_policy_rules(std::vector<Rule>& out) {
                  "ポリシーに書かれた namespace が存在する",
                  "silent denial",
                  "A name that does not exist matches nobody.",
-                 "correct the name",
+                 "correct the name, or create what it names",
                  {"Namespace"},
                  {},
                  known_sources});
@@ -276,7 +276,7 @@ void add_policy_rules(std::vector<Rule>& out) {
        "外部認可はゲートウェイに設定されている",
        "works until scale to zero, then timeouts",
        "Without pods there is nothing the selector could match; the activator is reached instead.",
-       "attach it to the gateway",
+       "attach it to the ingress gateway's workload, in the namespace of the mesh",
        {},
        {},
        by_label});

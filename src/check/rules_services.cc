@@ -37,7 +37,7 @@ void passthrough(Context& c) {
     c.report(service, Path{"metadata", "annotations"},
              "has no annotation " + std::string(kPassthrough) + ": \"true\"")
         .fix = set_fix(service, Path{"metadata", "annotations"} / kPassthrough, "true",
-                       "annotate the Service");
+                       "annotate the Service with enablePassthrough: \"true\"");
   }
 }
 
@@ -65,7 +65,8 @@ void sidecar(Context& c) {
                        "the template asks for no sidecar: label " + std::string(kInject) +
                            " is missing");
     f.severity = annotation == "true" && ossm2 ? Severity::Warning : Severity::Error;
-    f.fix = set_fix(service, kTemplateLabels / kInject, "true", "set the label on the template");
+    f.fix = set_fix(service, kTemplateLabels / kInject, "true",
+                    "set the label sidecar.istio.io/inject: \"true\" on the template");
   }
 }
 
@@ -75,7 +76,8 @@ void probers(Context& c) {
     if (template_text(service->json, "annotations", kRewrite) == "true") continue;
     c.report(service, Path{"spec", "template"},
              "the template has no annotation " + std::string(kRewrite) + ": \"true\"")
-        .fix = set_fix(service, kTemplateAnnotations / kRewrite, "true", "annotate the template");
+        .fix = set_fix(service, kTemplateAnnotations / kRewrite, "true",
+                       "annotate the template with rewriteAppHTTPProbers: \"true\"");
   }
 }
 
@@ -298,7 +300,7 @@ void add_service_rules(std::vector<Rule>& out) {
        "アノテーションは正しい階層にある",
        "the annotation is ignored",
        "Passthrough is read on the Service; injection, probes and autoscaling on its template.",
-       "move it",
+       "move it to the level that the message names",
        {},
        {},
        levels});
@@ -340,7 +342,7 @@ void add_service_rules(std::vector<Rule>& out) {
                  "the service is refused, or traffic disappears",
                  "queue-proxy has 8012, 8013, 8022, 8112, 9090, 9091, 8008; Envoy 15000 to 15090; "
                  "user 1337 is Envoy's.",
-                 "use another port or user",
+                 "use another port, or another user id",
                  {},
                  {},
                  reserved});
@@ -367,7 +369,7 @@ void add_service_rules(std::vector<Rule>& out) {
                  "Route が承認され、ホストの重複がない",
                  "HostAlreadyClaimed; the old backend answers",
                  "The router gives a host to the oldest Route; leftovers of another mesh keep it.",
-                 "delete the stale Route",
+                 "look where the older Route leads, then delete the stale one",
                  {},
                  {},
                  routes});
@@ -381,7 +383,7 @@ void add_service_rules(std::vector<Rule>& out) {
                  "unpredictable routing",
                  "net-istio makes the VirtualServices of a Knative Service; a second one for the "
                  "same host merges in an order nobody chose.",
-                 "use another host",
+                 "give the other VirtualService another host, or delete it",
                  {},
                  {},
                  claimed_hosts});

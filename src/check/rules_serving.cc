@@ -29,8 +29,8 @@ void one_serving(Context& c) {
   const auto all = c.list(kServingKind);
   for (const auto& serving : all) {
     if (serving->ns != "knative-serving" && !Context::is_placeholder(serving->ns)) {
-      c.report(serving, Path{"metadata", "namespace"}, "stands in " + serving->ns).fix =
-          set_fix(serving, Path{"metadata", "namespace"}, "knative-serving", "move it");
+      c.report(serving, Path{"metadata", "namespace"}, "stands in " + serving->ns).fix = set_fix(
+          serving, Path{"metadata", "namespace"}, "knative-serving", "move it to knative-serving");
     } else if (all.size() > 1 && serving != all.front()) {
       c.report(serving, {}, "is the second KnativeServing beside " + all.front()->name);
     }
@@ -42,7 +42,7 @@ void istio_ingress(Context& c) {
     const Path path{"spec", "ingress", "istio", "enabled"};
     if (!istio_on(serving->json)) {
       c.report(serving, path, "spec.ingress.istio.enabled is not true").fix =
-          set_fix(serving, path, true, "enable it");
+          set_fix(serving, path, true, "set spec.ingress.istio.enabled: true");
       continue;
     }
     if (!kourier_on(serving->json)) continue;
@@ -192,7 +192,7 @@ void metrics_backend(Context& c) {
     const Path path = Path{"spec", "config", "observability"} / "metrics.backend-destination";
     c.report(serving, Path{"spec", "config"},
              "no metrics backend is set: with Istio it defaults to none")
-        .fix = set_fix(serving, path, "prometheus", "set prometheus");
+        .fix = set_fix(serving, path, "prometheus", "set metrics.backend-destination: prometheus");
   }
 }
 
@@ -344,7 +344,7 @@ void add_serving_rules(std::vector<Rule>& out) {
                  "KnativeServing は knative-serving に一つだけ",
                  "InstallFailed",
                  "The operator serves one KnativeServing, in the namespace knative-serving.",
-                 "move or delete it",
+                 "keep one KnativeServing, in the namespace knative-serving",
                  {},
                  {},
                  one_serving});
@@ -418,7 +418,7 @@ void add_serving_rules(std::vector<Rule>& out) {
                  "nobody reconciles the Ingress",
                  "A class other than istio.ingress.networking.knative.dev is left to a controller "
                  "that does not run.",
-                 "remove the other class",
+                 "remove the annotation or the config.network entry that names the other class",
                  {},
                  {},
                  ingress_class});
@@ -457,9 +457,9 @@ void add_serving_rules(std::vector<Rule>& out) {
                  Offline::Live,
                  "running pods have the sidecars that were asked for",
                  "実行中の Pod に要求されたサイドカーがある",
-                 "works after a restart",
+                 "503 or connection resets until the pod is restarted",
                  "Injection happens when a pod is created; pods started before are not changed.",
-                 "restart the deployment",
+                 "restart it: oc rollout restart deployment/NAME -n NAMESPACE",
                  {"Pod"},
                  {},
                  restarted});
@@ -474,7 +474,7 @@ void add_serving_rules(std::vector<Rule>& out) {
                  "Every pod of a service also carries queue-proxy (25m) and, in the mesh, a "
                  "sidecar (100m, 128Mi). "
                  "Decided only when the set has Nodes.",
-                 "smaller requests, fewer replicas, or more nodes",
+                 "ask for less, run fewer replicas, or add nodes",
                  {},
                  {},
                  capacity});
@@ -485,9 +485,9 @@ void add_serving_rules(std::vector<Rule>& out) {
                  Offline::Yes,
                  "no placeholder is left",
                  "プレースホルダーが残っていない",
-                 "various",
+                 "depends on the field: a name that does not exist, a number that is none",
                  "Values such as <name> or your-… come from the documentation and mean nothing.",
-                 "put the real value there",
+                 "put the real value there, or give --set NAME=VALUE",
                  {},
                  {},
                  placeholders});

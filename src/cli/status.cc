@@ -15,7 +15,7 @@ Result<std::string> count_findings(const std::string& kubeconfig) {
            check::input::load_kubeconfig({kubeconfig}, "",
                                          [](const std::string& path) { return read_file(path); }));
   check::ObjectSet set;
-  KNIT_TRY_VOID(check::input::read_live(access, {.timeout = 10s}, set));
+  KNIT_TRY_VOID(check::input::read_live(access, {.timeout = 3s}, set));
   check::Options options;
   options.settings.now_unix = wall_clock().ns / 1'000'000'000;
   const auto report = check::run(set, options);
@@ -50,12 +50,18 @@ Result<int> status(const Invocation& in) {
     std::printf("port        %s:%u %s\n", p.address.c_str(), p.port, p.purpose.c_str());
   }
   std::printf("%s", memory_table(state).c_str());
-  if (const auto data = read_file(s.run + "/owner")) {
-    const std::string kubeconfig = *data + "/admin.kubeconfig";
-    const auto counted = count_findings(kubeconfig);
-    std::printf("  findings %s%s\n",
-                counted ? counted->c_str() : ("not counted: " + counted.error().message()).c_str(),
-                counted ? (" (knit check --kubeconfig " + kubeconfig + ")").c_str() : "");
+  const auto data = read_file(s.run + "/owner");
+  if (!ready || !data) {
+    std::printf("  findings not counted: not everything is ready\n");
+    return 2;
+  }
+  const std::string kubeconfig = *data + "/admin.kubeconfig";
+  const auto counted = count_findings(kubeconfig);
+  if (counted) {
+    std::printf("  findings %s (knit check --kubeconfig %s)\n", counted->c_str(),
+                kubeconfig.c_str());
+  } else {
+    std::printf("  findings not counted: %s\n", counted.error().message().c_str());
   }
   return ready ? 0 : 2;
 }

@@ -4,6 +4,7 @@ import http.server
 import io
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -29,11 +30,14 @@ VALUES = {
 NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n"
 
 
-def check(*arguments, cwd=ROOT, env=None, stdin=None, timeout=60):
+def check(*arguments, cwd=ROOT, env=None, stdin=None, timeout=60, limit=None):
+    """`limit`: bytes of address space."""
     clean = {k: v for k, v in os.environ.items()
              if not k.startswith(("KNIT_", "LC_", "LANG")) and k not in ("NO_COLOR", "KUBECONFIG")}
     return subprocess.run([KNIT, "check", *map(str, arguments)], cwd=cwd, timeout=timeout,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, input=stdin,
+                          preexec_fn=None if limit is None else lambda: resource.setrlimit(
+                              resource.RLIMIT_AS, (limit, limit)),
                           env={**clean, "LC_ALL": "C.UTF-8", **(env or {})})
 
 
@@ -41,6 +45,11 @@ def told(done, at_least=("error", "warning")):
     report = json.loads(done.stdout)
     return {f["code"] for f in report["findings"]
             if f["severity"] in at_least and f["confidence"] != "unknown" and "suppressed" not in f}
+
+
+def setUpModule():
+    if os.geteuid() == 0:  # in a network namespace of the test's own, it is down
+        run("ip", "link", "set", "lo", "up", check=False)
 
 
 class Scratch(unittest.TestCase):
@@ -211,6 +220,12 @@ class Files(Scratch):
         for text in (deep, bomb, "\xff\xfe\x00", "a: 1\na: 2\n", "x: " + "y" * (50 << 20)):
             done = check(self.path("x.yaml", text.encode("latin-1")), timeout=60)
             self.assertIn(done.returncode, (0, 3), text[:20])
+        service = "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: s%d, " \
+            "namespace: n}\nspec: {template: {spec: {containers: [{image: x}]}}}\n---\n"
+        many = self.path("many.yaml", "".join(service % i for i in range(100_000)))
+        done = check(many, "--quiet", timeout=300, limit=2 << 30)
+        self.assertIn(done.returncode, (0, 1), done.stderr)
+        self.assertIn(b"100000 objects", done.stdout)
         huge = self.path("huge.yaml")
         with open(huge, "wb") as f:
             f.truncate(65 << 20)
@@ -227,6 +242,25 @@ class Files(Scratch):
             self.assertIn(text, japanese)
         self.assertEqual(check(AS_WRITTEN, "-o", "json", env={"LC_ALL": "", "LANG": "ja_JP.UTF-8"})
                          .stdout, check(AS_WRITTEN, "-o", "json").stdout)
+        # On a terminal there are colours, unless NO_COLOR says otherwise.
+        for env, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+            main, terminal = os.openpty()
+            child = subprocess.Popen([KNIT, "check", FILLED, "--quiet"], stdout=terminal,
+                                     stderr=subprocess.DEVNULL,
+                                     env={"LC_ALL": "C.UTF-8", "TERM": "xterm", **env})
+            os.close(terminal)
+            shown = b""
+            while True:
+                try:
+                    piece = os.read(main, 65536)
+                except OSError:  # the other end is gone
+                    break
+                if not piece:
+                    break
+                shown += piece
+            os.close(main)
+            self.assertEqual(child.wait(), 1)
+            self.assertEqual(b"\033[" in shown, coloured, env)
         ascii_only = check(AS_WRITTEN, env={"LC_ALL": "C"}).stdout
         self.assertNotIn("×".encode(), ascii_only)
         self.assertLess(len(check(AS_WRITTEN, "--quiet").stdout), len(english))

@@ -51,6 +51,10 @@ class Walk(unittest.TestCase):
         self.assertRegex(output, re.escape(f"$ curl --cacert root.crt https://hallo-default.{DOMAIN}")
                          + r"\nHello Openshift!")
         self.assertIn("zero pods after", output)
+        # 1.4.1, on the files and on what runs.
+        self.assertRegex(output, r"\$ knit check --quiet [^\n]*smcp.yaml")
+        self.assertRegex(output, r"\$ knit check --quiet --kubeconfig [^\n]*\n(?s:.)*?"
+                                 r"\(\d+ checks passed, \d+ objects, profile ossm2\)")
 
     def test_without_mtls_the_strict_step_fails(self):
         status, output = self.walk(smcp=[("      mtls: true", "      mtls: false")])

@@ -280,10 +280,11 @@ class Reader {
   io::Task<Result<void>> list(std::string path, std::string api_version, std::string kind) {
     std::string token;
     std::size_t restarts = 0;
+    std::size_t size = options_.page;
     std::set<std::string> seen;
     while (true) {
       http::Query query;
-      query.add("limit", std::to_string(options_.page));
+      query.add("limit", std::to_string(size));
       if (!token.empty()) query.add("continue", token);
       auto asking = get(path, std::move(query));
       auto page = co_await asking;
@@ -292,6 +293,14 @@ class Reader {
         if (page.error().code() == Code::Expired && !token.empty() && ++restarts <= 2) {
           token.clear();
           seen.clear();
+          continue;
+        }
+        if (page.error().code() == Code::ResourceExhausted && bytes_ <= options_.max_bytes &&
+            requests_ <= options_.max_requests) {  // one page was too large: smaller ones
+          if (size == 1) {
+            co_return Error(Code::Internal, "GET " + path + ": " + page.error().message());
+          }
+          size = std::max<std::size_t>(1, size / 10);
           continue;
         }
         co_return std::move(page).error();
