@@ -71,9 +71,6 @@ int run_explain(const std::vector<std::string>& codes, const check::Style& style
       found = true;
     };
     if (const auto* rule = check::find_rule(code)) tell(*rule);
-    for (const auto& n : check::not_checked()) {
-      if (n.code == wanted) tell(n);
-    }
     if (!found) {  // istioctl's and Kiali's codes: every rule that finds the same
       for (const auto& rule : check::rules()) {
         for (const auto u : rule.upstream) {

@@ -138,6 +138,7 @@ std::span<const Rule> rules() {
     add_service_rules(out);
     add_policy_rules(out);
     add_admission_rules(out);
+    add_walk_rules(out);
     std::sort(out.begin(), out.end(), [](const Rule& a, const Rule& b) { return a.code < b.code; });
     return out;
   }();

@@ -25,7 +25,7 @@ struct Report {
   std::size_t objects = 0;
   std::map<std::string, std::size_t> unknown_kinds;
   std::map<std::string, std::string> not_read;  // kinds of the cluster, and why
-  std::size_t count(Severity s) const;  // neither suppressed nor unknown
+  std::size_t count(Severity s) const;          // neither suppressed nor unknown
   std::size_t unknown() const;
 };
 

@@ -31,43 +31,18 @@ std::string title_of(const Rule& rule, bool japanese) {
   return std::string(japanese && !rule.title_ja.empty() ? rule.title_ja : rule.title);
 }
 
-std::span<const NotChecked> not_checked() {
-  static constexpr NotChecked all[] = {
-      {"K127", "Serverless is not being moved between meshes",
-       "Serverless はメッシュ間を移動していない",
-       "Red Hat supports Serverless with the mesh that it was installed with; moving it to another "
-       "one means to install it again. That it was moved is history, which no object holds.",
-       "before a move, remove KnativeServing and KnativeEventing, and apply them to the new mesh; "
-       "K101, K107 and K123 find what a half-done move leaves"},
-      {"K614", "every advertised listener of Kafka answers", "Kafka の公開リスナーがすべて応答する",
-       "It takes connections to Kafka: TCP, TLS or SASL, ApiVersions, Metadata, and again for each "
-       "broker that the metadata name. knit check reads objects and talks to nobody but the API "
-       "server.",
-       "from a pod of the namespace: kcat -L -b HOST:PORT; K603, K606 and K612 check the objects"},
-      {"K903", "a request gets through, hop by hop", "リクエストが各ホップを通過する",
-       "It takes a request through DNS, Route, TLS, gateway, activator and sidecar. knit check "
-       "reads objects and sends no requests.",
-       "curl --cacert root.crt https://SERVICE-NAMESPACE.DOMAIN"},
-      {"K905", "an event makes the round trip", "イベントが往復する",
-       "It takes an event through a Broker, a Channel or Kafka. knit check reads objects and sends "
-       "no events.",
-       "send one to the Broker's status.address.url from a pod of the mesh"},
-  };
-  return all;
-}
-
-std::string explain(const NotChecked& n, const Style& style) {
-  const Colours c(style.colour);
-  return c("1", std::string(n.code) + "  " + std::string(style.japanese ? n.title_ja : n.title)) +
-         "\n" + (style.japanese ? "検査されません" : "not checked") + "\n\n" + std::string(n.why) +
-         "\n\n" + (style.japanese ? "代わりに: " : "Instead: ") + std::string(n.instead) + "\n";
-}
-
 namespace {
 
 std::string joined(const std::vector<std::string_view>& list) {
   std::string out;
   for (const auto s : list) out += (out.empty() ? "" : ", ") + std::string(s);
+  return out;
+}
+
+/// Titles are sentences that follow a mark; alone they begin as sentences do.
+std::string sentence(std::string_view title) {
+  std::string out(title);
+  if (!out.empty()) out[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(out[0])));
   return out;
 }
 
@@ -164,6 +139,9 @@ the input decides: a ServiceMeshControlPlane means ossm2, Sail's Istio ossm3, ne
 **Mending.** `--fix` edits the YAML in place and keeps comments, order and style. Every edit is verified by running the
 rules again: one after which its finding stays, or a new error appears, is left out and said.
 
+**In Knit itself** the same rules speak when an object is applied (`Warning: K702: …` below kubectl's line, where the object
+and what is stored show it) and are counted by `knit status`.
+
 **Languages.** With `LANG=ja_JP.UTF-8` titles, symptoms, fixes and entries are Japanese; codes, JSON and the messages that
 name objects and fields stay English. `NO_COLOR` is honoured.
 
@@ -208,8 +186,8 @@ std::string manual() {
   out += "## All rules\n| code | severity | what should hold |\n|---|---|---|\n";
   for (const auto& rule : rules()) {
     const std::string code(rule.code);
-    out += "| [" + code + "](#k" + code.substr(1) + ") | " + std::string(to_string(rule.severity)) + " | " +
-           std::string(rule.title) + " |\n";
+    out += "| [" + code + "](#k" + code.substr(1) + ") | " + std::string(to_string(rule.severity)) +
+           " | " + sentence(rule.title) + " |\n";
   }
   std::string group;
   for (const auto& rule : rules()) {
@@ -218,7 +196,7 @@ std::string manual() {
       group = g;
       out += "\n## " + g + "\n";
     }
-    out += "\n### " + std::string(rule.code) + "\n**" + std::string(rule.title) + "**\n\n" +
+    out += "\n### " + std::string(rule.code) + "\n**" + sentence(rule.title) + "**\n\n" +
            std::string(to_string(rule.severity)) + ", " + std::string(decided(rule.offline, false));
     std::vector<std::string_view> also = rule.aliases;
     also.insert(also.end(), rule.upstream.begin(), rule.upstream.end());
@@ -228,12 +206,6 @@ std::string manual() {
            "\n* Fix: " + std::string(rule.fix) + "\n";
     if (!rule.reads.empty()) out += "* Reads: " + joined(rule.reads) + "\n";
     out += "* Source: " + std::string(texts_of(rule).source) + "\n";
-  }
-  out +=
-      "\n## Codes that are not checked\nOf the catalogues, these need what objects do not show.\n";
-  for (const auto& n : not_checked()) {
-    out += "\n### " + std::string(n.code) + "\n**" + std::string(n.title) + "**\n\n" +
-           std::string(n.why) + "\n\n* Instead: " + std::string(n.instead) + "\n";
   }
   return out;
 }

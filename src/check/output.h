@@ -21,12 +21,6 @@ std::string print(const Report& report, Format format, const Style& style);
 Json to_json(const Report& report);
 /// `knit check explain CODE`.
 std::string explain(const Rule& rule, const Style& style);
-/// A code of the catalogues that is no rule, and why.
-struct NotChecked {
-  std::string_view code, title, title_ja, why, instead;
-};
-std::span<const NotChecked> not_checked();
-std::string explain(const NotChecked& n, const Style& style);
 /// All rules, one line each.
 std::string list_rules(const Style& style);
 /// docs/checks.md.

@@ -44,8 +44,8 @@ class SharedFacts {
 /// What a rule may do: read the set, report, or say that it cannot know.
 class Context {
  public:
-  Context(const ObjectSet& objects, const Settings& settings, const Rule& rule,
-          SharedFacts& facts, std::vector<Finding>& out)
+  Context(const ObjectSet& objects, const Settings& settings, const Rule& rule, SharedFacts& facts,
+          std::vector<Finding>& out)
       : objects_(objects), settings_(settings), rule_(rule), facts_(facts), out_(out) {}
 
   const ObjectSet& objects() const { return objects_; }
@@ -107,6 +107,7 @@ void add_eventing_rules(std::vector<Rule>& out);         // K5xx
 void add_kafka_rules(std::vector<Rule>& out);            // K6xx
 void add_service_rules(std::vector<Rule>& out);          // K7xx
 void add_policy_rules(std::vector<Rule>& out);           // K8xx
-void add_admission_rules(std::vector<Rule>& out);  // K9xx: live walks, upstream's own admission
+void add_admission_rules(std::vector<Rule>& out);        // K901, K902: upstream's own admission
+void add_walk_rules(std::vector<Rule>& out);             // K127, K614, K903, K905: live walks
 
 }  // namespace knit::check
