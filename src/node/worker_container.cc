@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "image/reference.h"
+#include "kube/roles.h"
 #include "node/container_spec.h"
 #include "node/volumes.h"
 #include "node/worker.h"
@@ -86,6 +87,12 @@ io::Task<void> PodWorker::pause(Container* c, Duration d) {
 
 /// A container that Knit plays itself: running at once, without a process.
 void PodWorker::play_role(Container* c) {
+  if (!kube::plays_role(c->view.role)) {
+    waiting(
+        c, "RoleNotBuiltIn",
+        "this version of Knit does not play the role \"" + std::string(c->view.role) + "\" yet");
+    return;
+  }
   c->st.state = State::Running;
   c->st.started_at = host_.loop().wall_now();
   c->id = hash::sha256_hex("role/" + uid_ + "/" + c->view.name);

@@ -226,18 +226,14 @@ TEST_F(OperatorsTest, DeletingItRemovesEverything) {
   EXPECT_EQ(world.backend.list(res::configmaps(), "knative-serving").size(), 1U) << "the root CA";
 }
 
-TEST_F(OperatorsTest, EventingAndKafkaSayThatTheyAreNotBuiltIn) {
-  ASSERT_TRUE(world.apply(res::knativeeventings(), R"({"metadata":{"name":"knative-eventing",
-    "namespace":"knative-eventing"},"spec":{}})"));
+TEST_F(OperatorsTest, KafkaSaysThatItIsNotBuiltIn) {
   ASSERT_TRUE(world.apply(res::knativekafkas(), R"({"metadata":{"name":"knative-kafka",
     "namespace":"knative-eventing"},"spec":{}})"));
   expect_quiet();
-  for (const auto& key : {Key{res::knativeeventings(), "knative-eventing", "knative-eventing"},
-                          Key{res::knativekafkas(), "knative-eventing", "knative-kafka"}}) {
-    const Json ready = condition(world.view(key), "Ready");
-    EXPECT_EQ(json::str(ready, {"status"}), "False");
-    EXPECT_EQ(json::str(ready, {"reason"}), "NotSupportedYet");
-  }
+  const Json ready =
+      condition(world.view({res::knativekafkas(), "knative-eventing", "knative-kafka"}), "Ready");
+  EXPECT_EQ(json::str(ready, {"status"}), "False");
+  EXPECT_EQ(json::str(ready, {"reason"}), "NotSupportedYet");
 }
 
 }  // namespace

@@ -158,9 +158,13 @@ Json config_of(const Json& spec, std::string_view name) {
 std::vector<std::string> apply_config(const Json& spec, const std::string& ns, Manifest& manifest) {
   std::vector<std::string> unknown;
   for (const auto& kv : json::object(spec, {"config"})) {
+    // The ConfigMap's own name (default-ch-webhook), or what follows "config-" in it.
     std::string name(kv.key());
-    if (!name.starts_with("config-")) name = "config-" + name;
-    const auto it = manifest.find({res::configmaps(), ns, name});
+    auto it = manifest.find({res::configmaps(), ns, name});
+    if (it == manifest.end()) {
+      if (!name.starts_with("config-")) name = "config-" + name;
+      it = manifest.find({res::configmaps(), ns, name});
+    }
     if (it == manifest.end()) {
       unknown.push_back("spec.config." + std::string(kv.key()) + ": there is no ConfigMap " + name);
       continue;

@@ -1,6 +1,7 @@
 #include "controllers/operators/register.h"
 
 #include "controllers/operators/bootstrap.h"
+#include "controllers/operators/eventing_operator.h"
 #include "controllers/operators/serving_operator.h"
 
 namespace knit::controllers::operators {
@@ -10,10 +11,7 @@ void register_operators(reconcile::Driver& driver, const OperatorSettings& setti
   driver.add(cluster_ingress_planner(settings));
   driver.add(router_service_planner(settings));
   driver.add(knative_serving_planner(settings));
-  driver.add(not_supported_planner(
-      "knative-eventing", res::knativeeventings(),
-      "Knative Eventing is not built into this version of Knit: the resource is stored and nothing "
-      "is installed"));
+  driver.add(knative_eventing_planner(settings));
   driver.add(not_supported_planner(
       "knative-kafka", res::knativekafkas(),
       "Knative for Apache Kafka is not built into this version of Knit: the resource is stored and "

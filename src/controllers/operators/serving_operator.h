@@ -1,4 +1,4 @@
-// KnativeServing, KnativeEventing, KnativeKafka.
+// KnativeServing; and KnativeKafka, which is not built yet.
 #pragma once
 
 #include "controllers/operators/settings.h"

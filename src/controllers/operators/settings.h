@@ -16,8 +16,10 @@ using reconcile::Plan;
 using reconcile::World;
 
 inline constexpr std::string_view kServingNamespace = "knative-serving";
+inline constexpr std::string_view kEventingNamespace = "knative-eventing";
 inline constexpr std::string_view kBuiltIn = "knit.dev/built-in";
 inline constexpr std::string_view kServingVersion = "1.20.0";
+inline constexpr std::string_view kEventingVersion = "1.20.0";
 
 struct OperatorSettings {
   std::string apps_domain = "apps.knit.localhost";  // of ingresses.config.openshift.io/cluster
