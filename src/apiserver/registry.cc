@@ -124,7 +124,7 @@ void Registry::add_validator(std::string name, Validator v) {
   validators_.emplace_back(std::move(name), std::move(v));
 }
 void Registry::set_knative_config(
-    std::function<std::shared_ptr<const Json>(const ObjectReader&)> read) {
+    std::function<std::shared_ptr<const Json>(const ObjectReader&, const schema::Kind&)> read) {
   knative_config_ = std::move(read);
 }
 
@@ -215,7 +215,7 @@ std::optional<Status> Registry::admit(const Step& s, Operation operation, const 
   context.now = s.options.now;
   context.old = old;
   if (knative_config_) {
-    knative = knative_config_(s.state);
+    knative = knative_config_(s.state, s.kind);
     context.knative_config = knative.get();
   }
   schema::apply_defaults(s.kind, object, context);

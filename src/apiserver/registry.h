@@ -122,8 +122,10 @@ class Registry {
   /// Runs for every kind, in the order of registration. Before the first write only.
   void add_mutator(std::string name, Mutator m);
   void add_validator(std::string name, Validator v);
-  /// What decisions of the schema need beside the object: Knative's ConfigMap data, by state.
-  void set_knative_config(std::function<std::shared_ptr<const Json>(const ObjectReader&)> read);
+  /// What decisions of the schema need beside the object: Knative's ConfigMap data, by state and
+  /// kind (schema::Context::knative_config).
+  void set_knative_config(
+      std::function<std::shared_ptr<const Json>(const ObjectReader&, const schema::Kind&)> read);
 
   /// Decides one write against `state`. Never touches a store.
   StageResult stage(const ObjectReader& state, const Write& write,
@@ -144,7 +146,8 @@ class Registry {
   Random& random_;
   std::vector<std::pair<std::string, Mutator>> mutators_;
   std::vector<std::pair<std::string, Validator>> validators_;
-  std::function<std::shared_ptr<const Json>(const ObjectReader&)> knative_config_;
+  std::function<std::shared_ptr<const Json>(const ObjectReader&, const schema::Kind&)>
+      knative_config_;
 };
 
 /// Reads a store snapshot.

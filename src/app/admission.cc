@@ -2,6 +2,7 @@
 
 #include "app/check_warnings.h"
 #include "controllers/core/register.h"
+#include "controllers/eventing/eventing.h"
 #include "controllers/mesh/admission.h"
 #include "controllers/serving/config.h"
 #include "kube/resources.h"
@@ -29,9 +30,8 @@ class ReaderWorld final : public reconcile::World {
   WallTime now_;
 };
 
-bool is_operator_kind(std::string_view group) {
-  return group == "serving.knative.dev" || group == "messaging.knative.dev" ||
-         group == "eventing.knative.dev";
+bool is_operator_kind(const schema::Kind& kind) {
+  return kind.group == "serving.knative.dev" || schema::is_eventing(kind);
 }
 
 serving::StringMap strings(const Json& object, json::Path path) {
@@ -57,6 +57,16 @@ void Admission::install(apiserver::Registry& registry) {
         if (!r) return apiserver::from_error(r.error());
         return std::nullopt;
       });
+  registry.add_mutator(
+      "sinkbinding", [this](const apiserver::AdmissionRequest& request, Json& object,
+                            std::vector<std::string>&) -> std::optional<apiserver::Status> {
+        if (!request.subresource.empty() || request.operation == schema::Operation::Delete) {
+          return std::nullopt;
+        }
+        const ReaderWorld world(request.state, signals_, loop_.wall_now());
+        eventing::admit_sink_bindings(world, request.key, object);
+        return std::nullopt;
+      });
   registry.add_validator(
       "mesh", [this](const apiserver::AdmissionRequest& request, const Json& object,
                      std::vector<std::string>& warnings) -> std::optional<apiserver::Status> {
@@ -76,7 +86,7 @@ void Admission::install(apiserver::Registry& registry) {
       "installed", [](const apiserver::AdmissionRequest& request, const Json&,
                       std::vector<std::string>& warnings) -> std::optional<apiserver::Status> {
         if (request.operation != schema::Operation::Create || request.options.internal ||
-            !is_operator_kind(request.kind.group)) {
+            !is_operator_kind(request.kind)) {
           return std::nullopt;
         }
         const bool serving = request.kind.group == "serving.knative.dev";
@@ -134,19 +144,26 @@ void Admission::install(apiserver::Registry& registry) {
         return std::nullopt;
       });
   // Asked for by every write; decoded only when one of the objects is another.
-  registry.set_knative_config([from = std::vector<kube::ObjectPtr>(),
-                               config = std::make_shared<const Json>(JsonObject())](
-                                  const apiserver::ObjectReader& state) mutable {
-    auto now = state.list(kube::res::configmaps(), "knative-serving");
-    if (now == from) return config;
-    JsonObject out;
-    for (const auto& object : now) {
-      out[object->key().name] = json::object(object->parse(), {"data"});
-    }
-    from = std::move(now);
-    config = std::make_shared<const Json>(std::move(out));
-    return config;
-  });
+  struct Config {
+    std::vector<kube::ObjectPtr> from;
+    std::shared_ptr<const Json> data = std::make_shared<const Json>(JsonObject());
+  };
+  registry.set_knative_config(
+      [serving = Config(), eventing = Config()](const apiserver::ObjectReader& state,
+                                                const schema::Kind& kind) mutable {
+        const bool of_eventing = schema::is_eventing(kind);
+        Config& config = of_eventing ? eventing : serving;
+        auto now = state.list(kube::res::configmaps(),
+                              of_eventing ? "knative-eventing" : "knative-serving");
+        if (now == config.from) return config.data;
+        JsonObject out;
+        for (const auto& object : now) {
+          out[object->key().name] = json::object(object->parse(), {"data"});
+        }
+        config.from = std::move(now);
+        config.data = std::make_shared<const Json>(std::move(out));
+        return config.data;
+      });
 }
 
 }  // namespace knit::app

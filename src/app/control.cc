@@ -1,6 +1,7 @@
 #include "app/control.h"
 
 #include "controllers/core/register.h"
+#include "controllers/eventing/eventing.h"
 #include "controllers/mesh/register.h"
 #include "controllers/operators/register.h"
 #include "controllers/serving/serving.h"
@@ -23,6 +24,7 @@ Control::Control(io::Loop& loop, store::Store& store, Random& random, ControlSet
   controllers::core::register_core(*driver_, settings_.core);
   controllers::operators::register_operators(*driver_, settings_.operators);
   for (auto& planner : serving::serving_planners(serving_)) driver_->add(std::move(planner));
+  eventing::register_eventing(*driver_, {});
   routes::register_routes(*driver_, settings_.routes);
   mesh::register_mesh(*driver_, settings_.mesh);
 }

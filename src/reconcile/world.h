@@ -19,6 +19,8 @@ enum class Signal {
   Activator,  // key: podautoscaler. {"confirmed": bool}: every worker routes it to the activator
   Domain,     // key: ingresses.config.openshift.io "cluster"
   Digest,     // key: revision. {"<image>": {"digest": "…"} or {"error": "…"}}: resolved tags
+  Delivery,   // key: inmemorychannel. {"subscribers": {"<uid>": {"observedGeneration": n,
+              // "ready": bool, "message": "…"}}}: what the event plane serves
 };
 
 class World {

@@ -375,7 +375,9 @@ TEST(Seed, DecodesWithExactlyTheExpectedWarnings) {
       {"knative-eventing-config.yaml",
        "KnativeEventing",
        "",
-       {"Knit does not run Eventing yet; the object is stored and nothing is installed"}},
+       {"Knit does not carry events yet: its objects and controllers are installed, the roles of "
+        "the "
+        "data plane do not run"}},
       {"knative-kafka-config.yaml",
        "KnativeKafka",
        "",

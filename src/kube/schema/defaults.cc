@@ -157,6 +157,7 @@ void apply_defaults(const Kind& kind, Json& value, const Context& context) {
   if (object == nullptr) return;
   if (kind.custom) {
     default_knative(kind, *object, context);
+    default_eventing(kind, *object, context);
     default_mesh(kind, *object, context);
     return;
   }

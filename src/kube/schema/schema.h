@@ -236,12 +236,16 @@ struct Context {
   bool internal = false;      // one of Knit's controllers writes: no support refusals or warnings
   WallTime now;
   bool upstream_strict = false;  // compatibility: upstream
-  /// Knative's ConfigMap data ("config-defaults", …): name → {key: value}; may be null.
+  /// Knative's ConfigMap data ("config-defaults", …): name → {key: value}; may be null. Of
+  /// knative-eventing for Eventing's kinds (is_eventing), of knative-serving for all others.
   const Json* knative_config = nullptr;
 };
 
 /// Upstream's defaults (kubeapi.md 1.7, serving.md 1.9, mesh.md 2). Idempotent.
 void apply_defaults(const Kind& kind, Json& object, const Context& context);
+
+/// A kind of knative-eventing's webhook: Brokers, channels, flows, sources.
+bool is_eventing(const Kind& kind);
 
 struct Verdict {
   std::optional<Failure> failure;

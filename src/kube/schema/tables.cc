@@ -12,8 +12,9 @@ namespace knit::schema::tables {
   X(authentication)                                                                                \
   X(authorization)                                                                                 \
   X(autoscaling)                                                                                   \
-  X(batch) X(networking) X(policy) X(rbac) X(apiextensions) X(coordination) X(discovery) X(events) \
-      X(kinds) X(istio) X(istio_kinds) X(knative) X(operators) X(maistra) X(openshift)
+  X(batch)                                                                                         \
+  X(networking) X(policy) X(rbac) X(apiextensions) X(coordination) X(discovery) X(events) X(kinds) \
+      X(istio) X(istio_kinds) X(knative) X(eventing) X(operators) X(maistra) X(openshift)
 #define KNIT_DECLARE(name) extern const std::string_view k_##name;
 KNIT_TABLES(KNIT_DECLARE)
 KNIT_DECLARE(support)

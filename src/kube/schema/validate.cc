@@ -203,14 +203,18 @@ Verdict validate(const Kind& kind, const Json& object, const Json* old, const Co
   if (!kind.custom) return verdict;
   if (find(object, {"metadata", "deletionTimestamp"}) != nullptr) return verdict;
   if (kind.group.ends_with("knative.dev") && kind.group != "operator.knative.dev") {
-    const auto messages = validate_knative(kind, object, old, context, &verdict.warnings);
+    const bool eventing = is_eventing(kind);
+    const auto messages = eventing
+                              ? validate_eventing(kind, object, old, context)
+                              : validate_knative(kind, object, old, context, &verdict.warnings);
     if (!messages.empty()) {
       std::string all;
       for (const auto& m : messages) all += (all.empty() ? "" : "\n") + m;
-      verdict.failure = bad_request(
-          "admission webhook \"validation.webhook.serving.knative.dev\" denied the request: "
-          "validation failed: " +
-          all);
+      const char* webhook = !eventing                        ? "webhook.serving"
+                            : kind.kind == "InMemoryChannel" ? "inmemorychannel.eventing"
+                                                             : "webhook.eventing";
+      verdict.failure = bad_request("admission webhook \"validation." + std::string(webhook) +
+                                    ".knative.dev\" denied the request: validation failed: " + all);
     }
     return verdict;
   }

@@ -82,6 +82,9 @@ void validate_builtin(const Kind& kind, const Json& object, const Json* old, Err
 std::vector<std::string> validate_knative(const Kind& kind, const Json& object, const Json* old,
                                           const Context& context,
                                           std::vector<std::string>* warnings);
+/// Eventing's kinds, in the same form.
+std::vector<std::string> validate_eventing(const Kind& kind, const Json& object, const Json* old,
+                                           const Context& context);
 /// Maistra, Istio, the operators, OpenShift: how their webhooks or CRDs answer.
 Verdict validate_mesh(const Kind& kind, const Json& object, const Json* old,
                       const Context& context);
