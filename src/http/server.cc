@@ -32,6 +32,7 @@ struct Server::Connection {
   bool closed = false;  // the peer sent its end
   bool idle = true;
   bool close_after = false;
+  std::size_t held = 0;  // of the body of the current request
   io::Loop::Timer timer;
   io::Loop::Scope close_watch;
   io::Loop::Scope task;  // destroyed first
@@ -45,12 +46,19 @@ struct Server::State {
   std::map<std::uint64_t, std::unique_ptr<Connection>> connections;
   std::uint64_t next_id = 1;
   bool draining = false;
+  std::size_t held = 0;  // of all connections
 
+  void hold(Connection* c, std::size_t bytes) {
+    c->held += bytes;
+    held += bytes;
+  }
+  void let_go(Connection* c) { held -= std::exchange(c->held, 0); }
   void remove(std::uint64_t id) {
     const auto it = connections.find(id);
     if (it == connections.end()) return;
     const auto gone = std::move(it->second);  // out of the map first: destructors may look
     connections.erase(it);
+    let_go(gone.get());
     gone->task.cancel();
   }
   /// The connection ends when `after` passes without another arm().
@@ -139,7 +147,7 @@ class Server::ResponderImpl final : public Responder {
 
 Server::Server(io::Loop& loop, ServerSettings settings, Handler handler, ErrorAnswer error_answer)
     : state_(std::make_shared<State>(
-          State{loop, settings, std::move(handler), std::move(error_answer), {}, 1, false})) {}
+          State{loop, settings, std::move(handler), std::move(error_answer), {}, 1, false, 0})) {}
 
 Server::~Server() {
   while (!state_->connections.empty()) state_->remove(state_->connections.begin()->first);
@@ -286,6 +294,15 @@ io::Task<Result<void>> Server::requests(std::weak_ptr<State> weak, State* state,
           if (!sent) co_return sent;
           co_return co_await drain_body(weak, state, c);
         }
+        if (state->held + data.size() > state->settings.max_bodies) {
+          c->close_after = true;
+          ResponderImpl responder(weak, state, c, request.method == "HEAD", http10);
+          Response answer = state->error_answer(503, "too many requests are under way");
+          const auto sent = co_await responder.send(std::move(answer));
+          if (!sent) co_return sent;
+          co_return co_await drain_body(weak, state, c);
+        }
+        state->hold(c, data.size());
         request.body += data;
         break;
       }
@@ -296,6 +313,7 @@ io::Task<Result<void>> Server::requests(std::weak_ptr<State> weak, State* state,
         Peer peer = c->peer;
         Request current = std::move(request);
         co_await state->handler(std::move(current), std::move(peer), responder);
+        state->let_go(c);
         c->close_watch.cancel();
         if (!responder.started()) {
           Response answer = state->error_answer(500, "no answer was made");

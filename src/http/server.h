@@ -16,6 +16,7 @@ namespace knit::http {
 struct ServerSettings {
   std::size_t max_connections = 1'000;
   std::size_t max_body = 3 << 20;
+  std::size_t max_bodies = SIZE_MAX;  // of all requests together that are not answered; beyond: 503
   Duration head_timeout = std::chrono::seconds(10);  // from the first byte of a head to its end
   Duration body_timeout = std::chrono::seconds(60);
   Duration idle_timeout = std::chrono::seconds(180);  // between requests

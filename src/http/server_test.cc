@@ -136,6 +136,32 @@ TEST_F(ServerTest, ReadsAwayTheBodyThatWasTooLarge) {
   EXPECT_EQ(server.connections(), 0u);
 }
 
+// Bodies that are not answered yet are bounded together, and room comes back.
+TEST_F(ServerTest, BodiesTogetherAreBounded) {
+  Server bounded(loop, ServerSettings{.max_body = 1000, .max_bodies = 1500}, answer, plain);
+  std::string got[2];
+  std::vector<std::unique_ptr<io::Stream>> mine;
+  std::vector<io::Loop::Scope> scopes;
+  const auto open = [&](std::string bytes, std::string* into) {
+    auto [a, b] = io::memory_streams(loop);
+    bounded.serve(std::move(a));
+    mine.push_back(std::move(b));
+    scopes.push_back(loop.spawn_scoped(talk(mine.back().get(), std::move(bytes), into)));
+    loop.settle();
+  };
+  const std::string head = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n";
+  open(head + std::string(900, 'x'), &got[0]);
+  open(head + std::string(900, 'x'), &got[1]);
+  EXPECT_EQ(got[0], "");
+  EXPECT_TRUE(got[1].starts_with("HTTP/1.1 503 ")) << got[1];
+  scopes.erase(scopes.begin());
+  mine.erase(mine.begin());  // the first goes away
+  loop.advance(10s);
+  std::string third;
+  open(head + std::string(1000, 'x'), &third);
+  EXPECT_TRUE(third.starts_with("HTTP/1.1 200 ")) << third;
+}
+
 TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
   const std::string got = raw(
       "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");

@@ -41,6 +41,7 @@ struct Endpoint {
   std::string url;
   std::string ca_certs;
   std::string audience;
+  std::string role = {};  // of the host's, that sends; the engine only hands it on
   bool operator==(const Endpoint&) const = default;
 };
 
