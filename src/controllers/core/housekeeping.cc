@@ -13,21 +13,35 @@ Planner event_ttl_planner(const CoreSettings& settings) {
   Planner p;
   p.name = "event-ttl";
   p.owns = res::events();
-  p.plan = [ttl = settings.event_ttl](const World& world, const Key& key, Instant) {
+  // As an etcd lease does, the time to live runs from when the event was last written: a step of
+  // the clock neither ends nor prolongs it.
+  struct Due {
+    std::uint64_t version = 0;
+    Instant at{};
+  };
+  p.plan = [ttl = settings.event_ttl, all = std::make_shared<std::map<Key, Due>>()](
+               const World& world, const Key& key, Instant now) {
     Plan plan;
     const auto object = world.get(key);
-    if (object == nullptr) return plan;
-    const Json event = object->parse();
-    WallTime seen = created_at(event);
-    for (const auto& path : {json::Path{"lastTimestamp"}, json::Path{"eventTime"},
-                             json::Path{"series", "lastObservedTime"}}) {
-      seen = std::max(seen, time_at(event, path));
+    if (object == nullptr) {
+      all->erase(key);
+      return plan;
     }
-    const Duration left = seen + ttl - world.wall_now();
-    if (left <= Duration::zero()) {
+    Due& due = (*all)[key];
+    if (due.version != object->version()) {
+      const Json event = object->parse();
+      WallTime seen = created_at(event);
+      for (const auto& path : {json::Path{"lastTimestamp"}, json::Path{"eventTime"},
+                               json::Path{"series", "lastObservedTime"}}) {
+        seen = std::max(seen, time_at(event, path));
+      }
+      const Duration left = seen + ttl - world.wall_now();
+      due = {object->version(), now + std::clamp(left, Duration::zero(), ttl)};
+    }
+    if (due.at <= now) {
       plan.remove(object);
     } else {
-      plan.again_in(left);
+      plan.again_in(due.at - now);
     }
     return plan;
   };
