@@ -402,7 +402,8 @@ void FakeNode::restart() {
   for (auto& [uid, pod] : s.pods) {
     pod.stopping = false;  // asked for again when it reads the API
     if (pod.stage == Pod::Stage::Waiting || (pod.stage == Pod::Stage::Running && !pod.ready)) {
-      s.again_later(uid);
+      // The back-off is forgotten with the process, as kubelet's.
+      pod.timer = s.after(s.settings.start, [id = uid](State& self) { self.launch(id); });
     }
   }
   if (s.backend != nullptr) s.follow();
