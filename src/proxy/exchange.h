@@ -70,6 +70,8 @@ Decision route_request(const Tables& t, const HttpContext& c, const RequestView&
 /// The last hop, once the pod is known: appends its XFCC element. False: the pod's inbound policy
 /// rejects it (503 UC).
 bool last_hop(const Tables& t, Decision& d, const std::string& uid, std::uint16_t port);
+/// … to a pod that is not there yet.
+bool last_hop(const Tables& t, Decision& d, const pc::Workload& w, std::uint16_t port);
 
 /// "By=…;Hash=…;Subject=\"\";URI=…" behind what is there.
 void append_xfcc(std::string& xfcc, const std::string& by, const Peer& peer);

@@ -377,10 +377,14 @@ bool last_hop(const Tables& t, Decision& d, const std::string& uid, std::uint16_
   if (!w) return false;
   d.uid = uid;
   d.ip = w->ip;
+  return last_hop(t, d, *w, port);
+}
+
+bool last_hop(const Tables& t, Decision& d, const pc::Workload& w, std::uint16_t port) {
   // From the activator, and from a mesh client in SKS Serve mode, by the revision's Service.
   const auto* s = d.service.empty() ? nullptr : t.services.find(d.service);
   static const pc::Service kPrivate{};  // the activator uses the private Service: auto mTLS
-  switch (judge_hop(t, d.sender_workload, d.via_activator || !s ? &kPrivate : s, *w, port)) {
+  switch (judge_hop(t, d.sender_workload, d.via_activator || !s ? &kPrivate : s, w, port)) {
     case HopVerdict::Rejected:
       return false;
     case HopVerdict::Plain:
@@ -389,7 +393,7 @@ bool last_hop(const Tables& t, Decision& d, const std::string& uid, std::uint16_
     case HopVerdict::Mtls:
       d.mtls = true;
       if (d.source_principal.empty()) d.source_principal = d.sender.spiffe_id;
-      append_xfcc(d.xfcc, w->spiffe_id, d.sender);
+      append_xfcc(d.xfcc, w.spiffe_id, d.sender);
       return true;
   }
   return false;

@@ -139,16 +139,22 @@ struct Probing {
     if (d.kind != Decision::Kind::Revision) return "leads to no revision";
     const auto* r = t.revisions.find(d.revision);
     if (!r) return "Revision " + d.revision + " is unknown";
+    const std::string who = d.via_activator ? "the activator" : "the gateway";
+    const std::string why =
+        ": its PeerAuthentication is STRICT and the caller has no mesh identity, or the caller "
+        "sends mTLS to a pod without a sidecar";
+    bool any = false;
     for (const auto& uid : r->pods) {
       Decision copy = d;
       const auto* w = t.workloads.find(uid);
       if (!w || !w->ready) continue;
+      any = true;
       if (!last_hop(t, copy, uid, 8012)) {
-        return "pod " + w->ns + "/" + w->name + " refuses " +
-               (d.via_activator ? "the activator" : "the gateway") +
-               ": its PeerAuthentication is STRICT and the caller has no mesh identity, or the "
-               "caller sends mTLS to a pod without a sidecar";
+        return "pod " + w->ns + "/" + w->name + " refuses " + who + why;
       }
+    }
+    if (!any && r->next_pod && !last_hop(t, d, *r->next_pod, 8012)) {
+      return "pods of Revision " + d.revision + " will refuse " + who + why;
     }
     return {};
   }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -169,11 +170,14 @@ struct Revision {
   std::string readiness_probe_json;
   /// queue-proxy's request log (config-observability); empty: off.
   std::string request_log_template;
+  /// What its Deployment makes next, without a name and an address: at zero, requests will get that.
+  std::optional<Workload> next_pod;
   bool operator==(const Revision&) const = default;
   KNIT_FIELDS(v(1, s.service); v(2, s.configuration); v(3, s.container_concurrency);
               v(4, s.timeout); v(5, s.response_start_timeout); v(6, s.idle_timeout);
               v(7, s.user_port); v(8, s.h2c); v(9, s.proxy_mode); v(10, s.pods);
-              v(11, s.sks_hash); v(12, s.readiness_probe_json); v(13, s.request_log_template);)
+              v(11, s.sks_hash); v(12, s.readiness_probe_json); v(13, s.request_log_template);
+              v(14, s.next_pod);)
 };
 
 enum class TlsMode : std::uint32_t { Plain, Simple, Mutual, IstioMutual, Passthrough };

@@ -119,6 +119,40 @@ TEST_F(Compile, Revision) {
   EXPECT_EQ(r->request_log_template, "{{.Request.Method}}");
 }
 
+// What requests to a revision at zero will meet.
+TEST_F(Compile, TheNextPodOfARevision) {
+  world.apply_ok(res::revisions(), R"({"apiVersion":"serving.knative.dev/v1","kind":"Revision",
+    "metadata":{"name":"r","namespace":"default"},"spec":{"containers":[{"image":"x"}]}})");
+  const auto next = [&] {
+    return world.config<pc::Revision>(pc::Type::Revision, "default/r")->next_pod;
+  };
+  EXPECT_FALSE(next()) << "no Deployment";
+  Json deployment = json::parse(R"({"apiVersion":"apps/v1","kind":"Deployment",
+    "metadata":{"name":"r-deployment","namespace":"default"},"spec":{"replicas":0,"template":{
+      "metadata":{"labels":{"app":"r"},"annotations":{"sidecar.istio.io/inject":"true"}},
+      "spec":{"containers":[{"name":"c","image":"x"}]}}}})")
+                        .value();
+  json::set(deployment, {"metadata", "ownerReferences"},
+            JsonArray{JsonObject{{"apiVersion", "serving.knative.dev/v1"},
+                                 {"kind", "Revision"},
+                                 {"name", "r"},
+                                 {"uid", world.uid(res::revisions(), "default", "r")},
+                                 {"controller", true}}});
+  world.apply_ok(res::deployments(), deployment);
+  ASSERT_TRUE(next());
+  EXPECT_TRUE(next()->injected);
+  EXPECT_EQ(next()->inbound, pc::MtlsMode::Strict);
+  EXPECT_EQ(next()->labels.at("app"), "r");
+  world.apply_ok(res::peerauthentications(), R"({"apiVersion":"security.istio.io/v1",
+    "kind":"PeerAuthentication","metadata":{"name":"mine","namespace":"default"},
+    "spec":{"mtls":{"mode":"PERMISSIVE"}}})");
+  EXPECT_EQ(next()->inbound, pc::MtlsMode::Permissive) << "policies are followed without pods";
+  json::set(deployment, {"spec", "template", "metadata", "annotations", "sidecar.istio.io/inject"},
+            "false");
+  world.apply_ok(res::deployments(), deployment);
+  EXPECT_FALSE(next()->injected);
+}
+
 constexpr const char* kVirtualService = R"({"apiVersion":"networking.istio.io/v1",
   "kind":"VirtualService","metadata":{"name":"hello-ingress","namespace":"default",
     "labels":{"networking.internal.knative.dev/ingress":"hello"}},

@@ -29,8 +29,12 @@ class Collector {
     }
     if (role_of(pod) == pc::Role::IngressGateway) add(pc::Type::Gateway, object->uid());
   }
+  /// … and what Revisions will make of them next.
   void pods_of(const std::string& ns) {
     for (const auto& p : world_.list(res::pods(), ns)) pod(p);
+    for (const auto& r : world_.list(res::revisions(), ns)) {
+      add(pc::Type::Revision, ns + "/" + r->key().name);
+    }
   }
   void gateways_in(const std::string& mesh) {
     if (mesh.empty()) return;
@@ -172,6 +176,15 @@ std::set<Unit> affected(const ObjectPtr& before, const ObjectPtr& after, const W
       for (const auto& vs : world.list(res::kingresses(), any->key().name)) {
         c.add(pc::Type::Probe, any->key().name + "/" + vs->key().name);
       }
+    }
+    // What injection asks the namespace, besides.
+    for (const auto* label : {"istio-injection", "maistra.io/ignore-namespace"}) {
+      const auto of = [&](const ObjectPtr& o) {
+        const Json parsed = o ? o->parse() : Json();
+        const Json* value = json::find(parsed, {"metadata", "labels", label});
+        return value == nullptr ? std::string() : json::print(*value);
+      };
+      if (of(before) != of(after)) c.pods_of(any->key().name);
     }
     return std::move(c.units);
   }

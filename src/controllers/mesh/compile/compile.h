@@ -41,6 +41,8 @@ std::optional<proxy_config::Certificate> compile_certificate(const std::string& 
                                                              const World& world,
                                                              const MeshSettings& settings);
 std::optional<proxy_config::Workload> compile_workload(const std::string& uid, const World& world);
+/// … of a pod that need not be there yet.
+proxy_config::Workload workload_of(const Json& pod, const World& world);
 std::optional<proxy_config::Service> compile_service(const std::string& name, const World& world,
                                                      const MeshSettings& settings);
 std::optional<proxy_config::Revision> compile_revision(const std::string& name, const World& world);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/hash.h"
+#include "controllers/core/workloads/pod_admission.h"
 #include "controllers/mesh/compile/compile.h"
 
 namespace knit::mesh {
@@ -30,6 +31,26 @@ std::string queue_setting(const World& world, const std::string& ns, const Json&
     if (auto value = queue_env(*spec, variable); !value.empty()) return value;
   }
   return {};
+}
+
+/// What the revision's Deployment makes next: its template as admission will turn it out.
+std::optional<pc::Workload> next_pod(const World& world, const std::string& ns,
+                                     const Json& revision) {
+  for (const ObjectPtr& d :
+       world.owned(res::deployments(), ns, json::str(revision, {"metadata", "uid"}))) {
+    if (d->deleting()) continue;
+    const Json deployment = d->parse();
+    const Json* pod_template = json::find(deployment, {"spec", "template"});
+    if (pod_template == nullptr) continue;
+    Json pod = *pod_template;
+    json::set(pod, {"metadata", "namespace"}, Json(ns));
+    // A missing service account keeps pods from being made at all: the Revision says so.
+    static_cast<void>(controllers::core::admit_pod(world, pod, {}));
+    pc::Workload out = workload_of(pod, world);
+    out.workload_name.clear();
+    return out;
+  }
+  return std::nullopt;
 }
 
 Duration seconds(const Json& revision, std::string_view field) {
@@ -77,6 +98,7 @@ std::optional<pc::Revision> compile_revision(const std::string& full, const Worl
   if (observability && json::str(*observability, {"logging.enable-request-log"}) == "true") {
     out.request_log_template = json::str(*observability, {"logging.request-log-template"});
   }
+  out.next_pod = next_pod(world, ns, revision);
   return out;
 }
 

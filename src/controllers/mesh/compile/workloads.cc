@@ -129,15 +129,19 @@ std::optional<pc::Workload> compile_workload(const std::string& uid, const World
   if (object == nullptr || object->key().resource != res::pods()) return std::nullopt;
   const Json pod = object->parse();
   if (finished(pod)) return std::nullopt;
+  return workload_of(pod, world);
+}
+
+pc::Workload workload_of(const Json& pod, const World& world) {
   pc::Workload out;
-  out.ns = object->key().ns;
-  out.name = object->key().name;
+  out.ns = text(pod, {"metadata", "namespace"});
+  out.name = text(pod, {"metadata", "name"});
   out.ip = text(pod, {"status", "podIP"});
   out.service_account = account_of(pod);
   out.mesh = mesh_of(world, out.ns);
   out.role = role_of(pod);
   out.labels = mesh_model::labels_of(pod);
-  out.terminating = object->deleting();
+  out.terminating = json::find(pod, {"metadata", "deletionTimestamp"}) != nullptr;
   out.ready = condition_status(pod, "Ready") == "True";
   const auto label = [&](const char* name) {
     const auto it = out.labels.find(name);
