@@ -49,6 +49,7 @@ class Proxy {
     proxy::Engine::Hooks hooks;
     hooks.server = [this] { return bootstrap_ ? bootstrap_->peer(ipc::Process::Server) : nullptr; };
     hooks.node = [this] { return bootstrap_ ? bootstrap_->peer(ipc::Process::Node) : nullptr; };
+    hooks.run_dir = settings_.run;
     hooks.keep_leaves = [this](const auto& set, const auto& removed) {
       leaves_.append(set, removed, [this] { return engine_->leaves(); });
     };
@@ -110,10 +111,10 @@ class Proxy {
       engine_->on_node(std::move(message));
     } else if (peer == ipc::Process::Server) {
       if (!config_->on_message(message)) engine_->on_server(std::move(message));
-    } else if (message.type == ipc::MessageType::Listener && message.fds.size() == 1) {
+    } else if (message.type == ipc::MessageType::Listener && message.fds.size() <= 1) {
       const auto listener = message.as<ipc::Listener>();
       if (!listener) return;
-      const auto taken = engine_->on_listener(*listener, std::move(message.fds[0]));
+      const auto taken = engine_->on_listener(*listener, message.fds.empty() ? Fd() : std::move(message.fds[0]));
       if (!taken) KNIT_LOG(Error, "listener refused", KV("purpose", listener->purpose), KV("error", taken.error()));
       bootstrap_->supervisor().ack(message, taken ? std::string() : taken.error().message());
     }

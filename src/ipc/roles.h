@@ -32,6 +32,9 @@ struct RolePurpose {
 std::string to_string(const RolePurpose& purpose);
 std::optional<RolePurpose> parse_role_purpose(std::string_view text);
 
+/// Probed::probe for a pod whose role runs inside E: of all its containers.
+inline constexpr std::string_view kRoleProbe = "/role";
+
 struct RoleCall {
   std::uint16_t port = 0;         // of the role's pod, where the requests arrived
   std::vector<std::string> hops;  // verified SPIFFE ids, the original caller first

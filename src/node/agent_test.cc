@@ -4,6 +4,7 @@
 
 #include "base/random.h"
 #include "io/sim_loop.h"
+#include "kube/roles.h"
 #include "node/agent.h"
 #include "node/fake_node.h"
 
@@ -377,6 +378,19 @@ TEST_F(AgentTest, PodsOfRolesOnlyNeedNoNetwork) {
   api_.start_deletion(FakeApi::pod_key(live()), 30);
   turn();
   EXPECT_FALSE(exists());
+}
+
+TEST_F(AgentTest, RolesOfEventsFollowTheProxy) {
+  if (!kube::plays_role("mt-broker-ingress")) GTEST_SKIP() << "not carried out yet";
+  run(pod(R"({"image":"knit.local/role/mt-broker-ingress"})"));
+  EXPECT_EQ(phase(), "Running");
+  EXPECT_EQ(ready(), "False");
+  bootstrap_->probed("u1", "/role", true);
+  turn();
+  EXPECT_EQ(ready(), "True");
+  bootstrap_->probed("u1", "/role", false);
+  turn();
+  EXPECT_EQ(ready(), "False");
 }
 
 TEST_F(AgentTest, InitContainersRunInOrder) {

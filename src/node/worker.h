@@ -112,6 +112,7 @@ class PodWorker {
   void exec_probes(Container* c);
   void finish_run(Container* c);
   void play_role(Container* c);
+  bool was_ready(std::string_view container) const;
   bool restarts(const Container& c) const;
   bool has_probe(const Container& c, std::string_view which) const;
   void probe_result(Container* c, std::string_view which, bool ok, const std::string& text);

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "image/reference.h"
+#include "ipc/roles.h"
 #include "kube/roles.h"
 #include "node/container_spec.h"
 #include "node/volumes.h"
@@ -99,12 +100,22 @@ void PodWorker::play_role(Container* c) {
   c->st.container_id = "knit://" + c->id;
   c->st.image_id = "knit.local/role/" + std::string(c->view.role);
   c->st.started = true;
-  // queue-proxy is ready when the proxy says that the app is; other roles are ready at once.
+  // queue-proxy is ready when the proxy says that the app is; the roles of events when the proxy
+  // reaches them there; others are ready at once.
   static_cast<void>(role_log(c));
   const auto probe = proxy_probe(c->view, "readinessProbe");
   c->st.ready = !(c->view.role == "queue-proxy" && net_ && probe && *probe);
+  if (kube::runs_in_events(c->view.role)) c->st.ready = was_ready(c->view.name);
   if (net_) host_.announce(*this);
   changed();
+}
+
+/// What the API says: a new node does not know better until the proxy tells.
+bool PodWorker::was_ready(std::string_view container) const {
+  for (const Json& status : json::array(pod_, {"status", "containerStatuses"})) {
+    if (json::str(status, {"name"}) == container) return json::boolean(status, {"ready"});
+  }
+  return false;
 }
 
 io::Task<void> PodWorker::run_container(Container* c) {
@@ -383,6 +394,13 @@ void PodWorker::on_exit(const std::string& container, int status, WallTime when)
 // ---- probes and hooks
 
 void PodWorker::on_probed(const ipc::Probed& probed) {
+  if (probed.probe == ipc::kRoleProbe) {
+    for (const auto& c : containers_) {
+      if (c->st.state != State::Running || !kube::runs_in_events(c->view.role)) continue;
+      probe_result(c.get(), "readiness", probed.ok, probed.text);
+    }
+    return;
+  }
   const auto slash = probed.probe.rfind('/');
   if (slash == std::string::npos) return;
   Container* c = by_name(std::string_view(probed.probe).substr(0, slash));

@@ -160,6 +160,7 @@ void Worker::enter_backend(std::unique_ptr<Conn> conn, Caller caller, const pc::
       return refuse(std::move(conn));
     case pc::Role::App:
     case pc::Role::Activator:
+    case pc::Role::Events:
       return enter_inbound(std::move(conn), std::move(caller), b.pod_uid, b.port);
     default:
       return refuse(std::move(conn));
@@ -219,8 +220,9 @@ void enter_inbound_open(Worker& worker, std::unique_ptr<Conn> conn, Caller calle
       w->role == pc::Role::Activator && (port == 8012 || port == 8013 || port == 9090);
   const bool admin = sidecar_admin_port(*w, port);
   const bool http = protocol && *protocol == pc::Protocol::Http && w->injected;
-  if (w->role != pc::Role::App && !activator && !admin) return refuse(std::move(conn));
-  if (!queue_proxy && !activator && !admin && !http) {
+  const bool events = w->role == pc::Role::Events && port == kEventsPort;
+  if (w->role != pc::Role::App && !activator && !admin && !events) return refuse(std::move(conn));
+  if (!queue_proxy && !activator && !admin && !http && !events) {
     return worker.enter_tcp(std::move(conn), std::move(caller), uid, w->ip, port);
   }
   HttpContext c;

@@ -48,10 +48,20 @@ Engine::Engine(io::Loop& main, std::vector<io::Loop*> workers, std::unique_ptr<R
                      if (it == pods_.end()) return;
                      it->second.app_ready = ready;
                      reconcile_gates({}, {uid});
-                   }}) {
+                   }}),
+      roles_(main, hooks_.run_dir,
+             {.up =
+                  [this](const std::string& uid, bool up) {
+                    each_worker([uid, up](Worker& w) { w.roles().set_up(uid, up); });
+                  },
+              .probed =
+                  [this](const ipc::Probed& p) {
+                    if (auto* node = hooks_.node()) node->send_state(p.uid + "\n" + p.probe, p);
+                  }}) {
   for (std::size_t i = 0; i < workers.size(); ++i) {
     workers_.push_back(
         {workers[i], std::make_unique<Worker>(*workers[i], shared_, static_cast<unsigned>(i))});
+    workers_.back().worker->roles().set_run_dir(hooks_.run_dir);
   }
 }
 
@@ -336,6 +346,7 @@ void Engine::tick() {
   const WallTime wall = main_.wall_now();
   each_worker([](Worker& w) { w.tick(); });
   probe_sockets_.sweep(now - 60s);
+  roles_.tick();
   for (auto& [id, own] : identities_) {
     const bool due = !own.chain_pem.empty() && wall >= own.renew_at;
     if ((due || own.chain_pem.empty()) && now - own.asked >= 5s) request_certificate(id, own);

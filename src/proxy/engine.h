@@ -12,6 +12,7 @@
 #include "ipc/channel.h"
 #include "proxy/prober.h"
 #include "proxy/reach.h"
+#include "proxy/roles.h"
 #include "proxy/worker.h"
 
 namespace knit::proxy {
@@ -21,6 +22,7 @@ class Engine {
   struct Hooks {
     /// The channel to that peer, or nullptr while there is none.
     std::function<ipc::Channel*()> server, node;
+    std::string run_dir;  // below which the sockets of roles are
     /// Leaves with their keys (type Certificate, named by identity) that the next process is to
     /// have, and those that it is not. May be empty.
     std::function<void(const std::vector<pc::Resource>& set, const std::vector<pc::Ref>& removed)>
@@ -45,6 +47,7 @@ class Engine {
   std::vector<pc::Resource> leaves() const;
 
   /// From the supervisor: purposes "host-capture", "router-https", "router-http", "node-port:…".
+  /// "role-egress:UID:NAME" too; without a descriptor it is closed.
   Result<void> on_listener(const ipc::Listener& listener, Fd fd);
   /// Pod, Gone, Sockets, Listening, Drain. Acked here where ipc.md says so.
   void on_node(ipc::Received message);
@@ -120,6 +123,7 @@ class Engine {
   LogSender logs_;
   Sockets probe_sockets_;
   Prober prober_;
+  RoleProber roles_;
   HandshakeCache handshakes_;
   std::map<std::string, OwnIdentity> identities_;
   std::map<std::string, pc::Certificate> former_leaves_;  // of the process before this one

@@ -8,7 +8,17 @@ constexpr std::uint32_t kProbeStock = 2;
 
 Result<void> Engine::on_listener(const ipc::Listener& l, Fd fd) {
   ListenerInfo info;
-  if (l.purpose == "host-capture") {
+  const std::string key = l.key.empty() ? l.purpose : l.key;
+  const auto role = ipc::parse_role_purpose(l.purpose);
+  if (role && !role->ingress) {
+    info.kind = ListenerInfo::Kind::RoleEgress;
+    info.uid = role->uid;
+    if (fd) {
+      roles_.add(role->uid);
+    } else {
+      roles_.remove(role->uid);
+    }
+  } else if (l.purpose == "host-capture") {
     info.kind = ListenerInfo::Kind::HostCapture;
   } else if (l.purpose == "router-https") {
     info.kind = ListenerInfo::Kind::RouterHttps;
@@ -31,8 +41,11 @@ Result<void> Engine::on_listener(const ipc::Listener& l, Fd fd) {
   } else {
     return Error(Code::Unsupported, "listener purpose " + l.purpose + " is not supported yet");
   }
+  if (!fd) {
+    each_worker([key](Worker& w) { w.remove_listener(key); });
+    return {};
+  }
   auto shared_fd = std::make_shared<Fd>(std::move(fd));
-  const std::string key = l.key.empty() ? l.purpose : l.key;
   each_worker([key, shared_fd, info](Worker& w) { w.add_listener(key, shared_fd, info); });
   return {};
 }
@@ -212,6 +225,7 @@ void Engine::on_sockets(const ipc::Sockets& s, std::vector<Fd> fds) {
 void Engine::on_node_connected() {
   for (auto& [uid, pod] : pods_) send_want(uid);
   prober_.resend();
+  roles_.resend();
   logs_.connected();
 }
 

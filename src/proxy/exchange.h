@@ -25,9 +25,10 @@ inline constexpr char kTermination[] =
 std::string join_lines(const http::h1::Head& head, std::string_view name,
                        std::string_view delimiter = ", ");
 
-/// What routing decided. A reply, a revision (activator or direct), a pod, or an address.
+/// What routing decided. A reply, a revision (activator or direct), a pod, an address, or a role of
+/// the events process (pod `uid`).
 struct Decision {
-  enum class Kind { Reply, Revision, Pod, Address } kind = Kind::Reply;
+  enum class Kind { Reply, Revision, Pod, Address, Role } kind = Kind::Reply;
   // Reply
   int status = 0;
   std::string body, location;
@@ -102,7 +103,8 @@ std::vector<http::h1::Field> passing_trailers(const std::vector<http::h1::Field>
 
 /// A whole answer of our own.
 std::string local_reply(int status, std::string_view body, std::string_view method,
-                        std::string_view location, bool close, bool mesh);
+                        std::string_view location, bool close, bool mesh,
+                        bool retry_after = false);
 /// OpenShift's 503 page. Source: spec/mesh.md 4.3.
 std::string unavailable_page();
 

@@ -137,7 +137,8 @@ void write_upstream_head(std::string& out, const HeadInputs& in) {
   bool forwarded = false;
   for (const Field& f : head.fields) {
     if (iequals(f.name, "host") || iequals(f.name, "content-length") ||
-        http::h1::hop_by_hop(f.name) || untrusted_header(f.name) ||
+        http::h1::hop_by_hop(f.name) ||
+        (untrusted_header(f.name) && !(c.caller.built_in && iequals(f.name, "kn-namespace"))) ||
         iequals(f.name, "http2-settings") || iequals(f.name, "proxy") ||
         starts_with_nocase(f.name, "x-ssl")) {
       continue;
@@ -241,12 +242,13 @@ void write_downstream_head(std::string& out, const http::h1::Head& head,
 }
 
 std::string local_reply(int status, std::string_view body, std::string_view method,
-                        std::string_view location, bool close, bool mesh) {
+                        std::string_view location, bool close, bool mesh, bool retry_after) {
   std::string out;
   http::h1::write_status_line(out, status);
   if (!location.empty()) http::h1::write_field(out, "Location", location);
   if (!body.empty()) http::h1::write_field(out, "Content-Type", "text/plain");
   http::h1::write_field(out, "Content-Length", body.size());
+  if (retry_after) http::h1::write_field(out, "Retry-After", "1");
   if (mesh) http::h1::write_field(out, "Server", "istio-envoy");
   if (close) http::h1::write_field(out, "Connection", "close");
   http::h1::write_end_of_head(out);

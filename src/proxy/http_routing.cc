@@ -166,6 +166,9 @@ struct Walk {
         return activator(uid, w);
       case pc::Role::App:
         break;
+      case pc::Role::Events:
+        if (port == kEventsPort) break;
+        [[fallthrough]];
       default:
         return reply(503,
                      "upstream connect error or disconnect/reset before headers. reset reason: "
@@ -190,7 +193,7 @@ struct Walk {
       d.port = r->user_port;
       return std::move(d);
     }
-    d.kind = Decision::Kind::Pod;
+    d.kind = w.role == pc::Role::Events ? Decision::Kind::Role : Decision::Kind::Pod;
     return std::move(d);
   }
 

@@ -6,6 +6,7 @@
 #include <deque>
 
 #include "base/log.h"
+#include "ipc/roles.h"
 
 namespace knit::proxy {
 namespace {
@@ -19,6 +20,17 @@ constexpr Duration kIdleLimit = 3600s;  // Istio: idle per connection
 constexpr Duration kStallLimit = 300s;  // no byte moves although there are some
 constexpr Duration kConnectLimit = 10s;
 constexpr Duration kLinger = 1s;
+
+/// The hop list of a request, for the role that it goes to.
+std::string role_opening(const Decision& d) {
+  ipc::RoleCall call;
+  call.port = d.port;
+  if (!d.source_principal.empty()) call.hops.push_back(d.source_principal);
+  if (d.mtls && !d.sender.spiffe_id.empty() && d.sender.spiffe_id != d.source_principal) {
+    call.hops.push_back(d.sender.spiffe_id);
+  }
+  return ipc::opening(call);
+}
 
 bool idempotent(std::string_view m) { return m == "GET" || m == "HEAD" || m == "OPTIONS"; }
 
@@ -190,6 +202,7 @@ void HttpSession::start_exchange() {
       return admit();
     case Decision::Kind::Pod:
     case Decision::Kind::Address:
+    case Decision::Kind::Role:
       return connect();
   }
 }
@@ -204,6 +217,20 @@ void HttpSession::connect() {
     Fd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) return reply(503, kConnectFailure, "UF", "upstream_reset_before_response_started");
     up_ = connect_conn(worker_.loop(), std::move(fd), d.ip, d.port);
+  } else if (d.kind == Decision::Kind::Role) {
+    x_.opening = role_opening(d);
+    const bool up = worker_.roles().up(d.uid);
+    auto taken =
+        up ? worker_.roles().take(d.uid, x_.opening,
+                                  x_.retried ? RolePool::Reuse::Fresh : RolePool::Reuse::Allowed)
+           : RolePool::Taken{};
+    if (!taken.conn) {
+      x_.retry_after = true;
+      return reply(503, "the events process is not there: try again\n", "UH",
+                   "no_healthy_upstream");
+    }
+    up_ = std::move(taken.conn);
+    x_.reused = taken.reused;
   } else {
     auto taken = worker_.sockets().take(
         d.uid, d.ip, d.port, x_.retried ? Sockets::Reuse::Fresh : Sockets::Reuse::Allowed);
@@ -384,6 +411,12 @@ void HttpSession::release_upstream(bool reusable) {
   auto conn = std::move(up_);
   if (x_.decision.kind == Decision::Kind::Address) {
     worker_.loop().post([c = std::shared_ptr<Conn>(std::move(conn))] {});
+  } else if (x_.decision.kind == Decision::Kind::Role) {
+    if (reusable) {
+      worker_.roles().keep(x_.decision.uid, x_.opening, std::move(conn));
+    } else {
+      worker_.roles().drop(std::move(conn));
+    }
   } else if (reusable) {
     worker_.sockets().keep(x_.decision.uid, x_.decision.port, std::move(conn));
   } else {
@@ -414,8 +447,8 @@ void HttpSession::reply(int status, std::string_view body, const char* flags, co
   // The next request can only be read behind a complete one.
   const bool complete = x_.parsed && (x_.request_done || request_.head().framing == Framing::None);
   const bool close_now = close_after_ || !complete;
-  down_->write(
-      local_reply(status, body, x_.method, location, close_now, x_.decision.mesh_response));
+  down_->write(local_reply(status, body, x_.method, location, close_now, x_.decision.mesh_response,
+                           x_.retry_after));
   release_upstream(false);
   if (x_.active) {
     end_exchange();

@@ -42,6 +42,8 @@ class HttpSession final : public Session, public Conn::Owner {
     WallTime wall_started{};
     std::string request_id;
     std::string method;
+    std::string opening;  // of a role's connection
+    bool retry_after = false;
     int status = 0;
     const char* flags = "-";
     const char* details = "via_upstream";

@@ -78,6 +78,8 @@ bool excluded_inbound(const pc::Workload& w, std::uint16_t port);
 /// HTTP/1.1 is spoken to it: port named http…, or http2… where Knit itself answers. HTTP/2 ports of
 /// apps pass as bytes.
 bool speaks_http(const Tables& t, const pc::Service& s, const pc::ServicePort& p);
+/// Where a role that runs inside the events process takes requests: upstream's containerPort "http".
+inline constexpr std::uint16_t kEventsPort = 8080;
 /// A port of queue-proxy in front of a revision's app.
 bool queue_proxy_port(const pc::Workload& w, std::uint16_t port);
 /// A port that a sidecar or gateway itself answers, in plaintext: metrics and health.

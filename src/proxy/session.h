@@ -27,6 +27,7 @@ struct Caller {
   std::string uid;  // the pod, or empty: the host or the outside
   std::string remote_ip;
   std::uint16_t remote_port = 0;  // 0: not known
+  bool built_in = false;          // a role of Knit's own: its Kn-Namespace is true
 };
 
 /// Which logical listener a connection arrived at.

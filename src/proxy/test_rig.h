@@ -232,6 +232,7 @@ class Rig {
         *Engine::create(*loop, loops, system_random(),
                         {.server = [this] { return server_end ? server_proxy_end.get() : nullptr; },
                          .node = [this] { return node_proxy_end.get(); },
+                         .run_dir = run_dir,
                          .keep_leaves =
                              [this](const auto& set, const auto& removed) {
                                for (const auto& r : set) kept_leaves[r.name] = r;
@@ -427,6 +428,7 @@ class Rig {
   std::vector<std::unique_ptr<io::RealLoop>> worker_loops;
   std::vector<std::thread> worker_threads;
   std::string net;
+  std::string run_dir = ::testing::TempDir() + "knit-proxy-" + std::to_string(::getpid());
   std::map<std::string, pc::Resource> kept_leaves;
   std::shared_ptr<const pki::Authority> mesh_ca, apps_ca;
   std::unique_ptr<Engine> engine;

@@ -69,6 +69,7 @@ Worker::Worker(io::Loop& loop, Shared& shared, unsigned index)
                [this](const std::string& uid, std::uint32_t level) {
                  if (shared_.want) shared_.want(uid, level, index_);
                }),
+      roles_(loop),
       access_log_(loop,
                   [this](AccessLog::Batch batch) {
                     if (shared_.access_log) shared_.access_log(std::move(batch));
@@ -167,6 +168,9 @@ void Worker::accept_some(const std::string& key) {
       case ListenerInfo::Kind::NodePort:
         enter_node_port(std::move(conn), std::move(caller), l->info.service, l->info.port);
         break;
+      case ListenerInfo::Kind::RoleEgress:
+        enter_role(std::move(conn), l->info.uid);
+        break;
       case ListenerInfo::Kind::HostCapture:
       case ListenerInfo::Kind::PodCapture:
         enter_captured(std::move(conn), std::move(caller), ip, port);
@@ -183,7 +187,10 @@ void Worker::drain() {
   for (Session* s : all) s->drain();
 }
 
-void Worker::tick() { sockets_.sweep(loop_.now() - 60s); }
+void Worker::tick() {
+  sockets_.sweep(loop_.now() - 60s);
+  roles_.sweep(loop_.now() - 60s);
+}
 
 void Worker::record(const AccessRecord& r, std::initializer_list<Hop> hops, const Tables& tables) {
   const std::string_view domain = tables.settings.cluster_domain;

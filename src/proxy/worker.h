@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "proxy/road.h"
+#include "proxy/role_pool.h"
 #include "proxy/session.h"
 #include "proxy/shared.h"
 #include "proxy/sockets.h"
@@ -23,9 +24,10 @@ struct ListenerInfo {
     RouterHttp,
     HostCapture,
     PodCapture,
-    NodePort
+    NodePort,
+    RoleEgress
   } kind = Kind::HostCapture;
-  std::string uid;         // PodCapture: the pod
+  std::string uid;         // PodCapture, RoleEgress: the pod
   std::string service;     // NodePort: "ns/name"
   std::uint16_t port = 0;  // NodePort: the Service's port
 };
@@ -53,6 +55,7 @@ class Worker {
   io::Loop& loop() { return loop_; }
   Shared& shared() { return shared_; }
   Sockets& sockets() { return sockets_; }
+  RolePool& roles() { return roles_; }
   TrafficMetrics& metrics() { return metrics_; }
   const TablesRef& tables() const { return tables_; }
   bool draining() const { return draining_; }
@@ -76,6 +79,7 @@ class Worker {
   void enter_inbound(std::unique_ptr<Conn> conn, Caller caller, const std::string& uid,
                      std::uint16_t port);
   void enter_http(std::unique_ptr<Conn> conn, HttpContext context);
+  void enter_role(std::unique_ptr<Conn> conn, const std::string& uid);
   void enter_dns(std::unique_ptr<Conn> conn, Caller caller);
   void enter_tcp(std::unique_ptr<Conn> conn, Caller caller, const std::string& uid,
                  const std::string& ip, std::uint16_t port);
@@ -106,6 +110,7 @@ class Worker {
   const unsigned index_;
   TablesRef tables_;
   Sockets sockets_;
+  RolePool roles_;
   TrafficMetrics metrics_;
   AccessLog access_log_;
   std::shared_ptr<TlsContext> default_certificate_;

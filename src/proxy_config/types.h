@@ -93,6 +93,7 @@ enum class Role : std::uint32_t {
   IngressGateway,  // Gateway listeners of the pod's mesh
   Activator, Autoscaler, Webhook, Controller, Istiod, Other,  // built-in, no traffic of their own
   Router,
+  Events,  // runs inside the events process, behind a socket of its own
 };
 
 /// Named by pod uid: a pod (also of a built-in role) as the mesh sees it.

@@ -301,6 +301,9 @@ TEST_F(Compile, RoleTable) {
       {R"([{"image":"knit.local/role/net-istio-webhook"}])", pc::Role::Webhook},
       {R"([{"image":"knit.local/role/istio-ingressgateway"}])", pc::Role::IngressGateway},
       {R"([{"image":"knit.local/role/router"}])", pc::Role::Router},
+      {R"([{"image":"knit.local/role/imc-dispatcher"},{"image":"knit.local/role/istio-proxy"}])",
+       pc::Role::Events},
+      {R"([{"image":"knit.local/role/imc-controller"}])", pc::Role::Controller},
       {R"([{"image":"knit.local/role/domain-mapping"}])", pc::Role::Other},
   };
   for (const auto& row : rows) {

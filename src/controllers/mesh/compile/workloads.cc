@@ -3,6 +3,7 @@
 
 #include "controllers/mesh/compile/compile.h"
 #include "controllers/mesh/control_plane.h"
+#include "kube/roles.h"
 #include "mesh_model/hosts.h"
 #include "mesh_model/visibility.h"
 #include "pki/spiffe.h"
@@ -51,6 +52,8 @@ pc::Role role_of(const Json& pod) {
       role = pc::Role::Istiod;
     } else if (name == "router") {
       role = pc::Role::Router;
+    } else if (kube::runs_in_events(name)) {
+      role = pc::Role::Events;
     } else if (name.find("webhook") != std::string_view::npos) {
       role = pc::Role::Webhook;
     } else if (name.find("controller") != std::string_view::npos) {
