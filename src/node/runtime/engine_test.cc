@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -248,6 +249,22 @@ TEST(MountSpaceTest, StaysInsideAChroot) {
         return {};
       });
       check(inside.has_value(), 7);
+      // As a runtime that enters a container: pivot_root, then setns from outside.
+      const auto entered = (*space)->run([]() -> Result<void> {
+        if (::unshare(CLONE_NEWNS) != 0 || ::mkdir("/marker/root", 0755) != 0 ||
+            ::mount("tmpfs", "/marker/root", "tmpfs", 0, nullptr) != 0 ||
+            ::mkdir("/marker/root/inner", 0755) != 0 || ::chdir("/marker/root") != 0) {
+          return errno_error("a root of its own", errno);
+        }
+        const Fd container(::open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC));
+        if (!container || ::syscall(SYS_pivot_root, ".", ".") != 0 ||
+            ::umount2(".", MNT_DETACH) != 0 || ::setns(container.get(), CLONE_NEWNS) != 0 ||
+            ::access("/inner", F_OK) != 0) {
+          return errno_error("enter the container", errno);
+        }
+        return {};
+      });
+      check(entered.has_value(), 12);
       struct statx st{};
       check(::statx(AT_FDCWD, "/marker", 0, 0, &st) == 0, 8);
       check((st.stx_attributes & STATX_ATTR_MOUNT_ROOT) == 0, 9);

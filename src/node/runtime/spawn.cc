@@ -132,48 +132,43 @@ std::uint64_t start_time(pid_t pid) {
 
 namespace {
 
-/// In a chroot the root is a directory like any other; the runtimes' pivot_root wants a mount
-/// point.
-Result<void> mount_over_root() {
-  struct statx st{};
-  if (::statx(AT_FDCWD, "/", 0, 0, &st) != 0) return errno_error("stat /", errno);
-  if ((st.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) return {};
-  const auto tree_flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
-  const Fd tree(static_cast<int>(::syscall(SYS_open_tree, AT_FDCWD, "/", tree_flags)));
+/// Knit may live in a chroot. What setns leads to, Knit's commands and those of the runtimes alike,
+/// is the namespace's own root: there `root`, Knit's, is mounted on top. Moves the calling thread
+/// to the namespace's root.
+Result<void> make_root_of_namespace(const Fd& space, const Fd& root) {
+  struct statx mine{}, own{};
+  constexpr unsigned kWanted = STATX_INO | STATX_MNT_ID;
+  if (::setns(space.get(), CLONE_NEWNS) != 0 ||
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) !=
+          0 ||  // all, none shared any more
+      ::statx(root.get(), "", AT_EMPTY_PATH, kWanted, &mine) != 0 ||
+      ::statx(AT_FDCWD, "/", 0, kWanted, &own) != 0) {
+    return errno_error("make mounts private", errno);
+  }
+  if (mine.stx_mnt_id == own.stx_mnt_id && mine.stx_ino == own.stx_ino) return {};
+  const auto tree_flags =
+      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | static_cast<unsigned>(AT_EMPTY_PATH);
+  const Fd tree(static_cast<int>(::syscall(SYS_open_tree, root.get(), "", tree_flags)));
   if (!tree ||
       ::syscall(SYS_move_mount, tree.get(), "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) != 0 ||
-      ::fchdir(tree.get()) != 0 || ::chroot(".") != 0) {
-    return errno_error("mount the root directory on itself", errno);
+      ::setns(space.get(), CLONE_NEWNS) != 0) {
+    return errno_error("make Knit's root directory that of the pods' mount namespace", errno);
   }
   return {};
-}
-
-/// Enters the namespace and stays below `root`: setns alone leads to the namespace's own root,
-/// which is another than Knit's when Knit runs in a chroot.
-bool enter(const Fd& space, const Fd& root) {
-  return ::setns(space.get(), CLONE_NEWNS) == 0 && ::fchdir(root.get()) == 0 && ::chroot(".") == 0;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<MountSpace>> MountSpace::create(const std::string& hugetlb_dir) {
   Result<void> result;
-  Fd space, root;
+  Fd space;
   std::thread thread([&] {
     result = [&]() -> Result<void> {
       if (::unshare(CLONE_NEWNS) != 0) return errno_error("make a mount namespace", errno);
       space = Fd(::open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC));
-      root = Fd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+      const Fd root(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
       if (!space || !root) return errno_error("open the mount namespace", errno);
-      // From the namespace's own root, which a chroot hides: all mounts, and none shared with the
-      // host any more.
-      if (::setns(space.get(), CLONE_NEWNS) != 0 ||
-          ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0 || !enter(space, root)) {
-        return errno_error("make mounts private", errno);
-      }
-      KNIT_TRY_VOID(mount_over_root());
-      root = Fd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
-      if (!root) return errno_error("open /", errno);
+      KNIT_TRY_VOID(make_root_of_namespace(space, root));
       if (!hugetlb_dir.empty()) {
         // The controller comes back a moment after a former mount of it has gone.
         int error = EBUSY;
@@ -188,13 +183,13 @@ Result<std::unique_ptr<MountSpace>> MountSpace::create(const std::string& hugetl
   });
   thread.join();
   KNIT_TRY_VOID(std::move(result));
-  return std::unique_ptr<MountSpace>(new MountSpace(std::move(space), std::move(root)));
+  return std::unique_ptr<MountSpace>(new MountSpace(std::move(space)));
 }
 
 Result<void> MountSpace::run(const std::function<Result<void>()>& work) const {
   Result<void> result;
   std::thread thread([&] {
-    if (::unshare(CLONE_FS) != 0 || !enter(space_, root_)) {
+    if (::unshare(CLONE_FS) != 0 || ::setns(space_.get(), CLONE_NEWNS) != 0) {
       result = errno_error("enter the mount namespace of the pods", errno);
       return;
     }

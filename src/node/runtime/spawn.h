@@ -42,9 +42,8 @@ class MountSpace {
   Result<void> run(const std::function<Result<void>()>& work) const;
 
  private:
-  MountSpace(Fd space, Fd root) : space_(std::move(space)), root_(std::move(root)) {}
+  explicit MountSpace(Fd space) : space_(std::move(space)) {}
   Fd space_;
-  Fd root_;  // Knit's own root directory inside: another than the namespace's in a chroot
 };
 
 }  // namespace knit::node::runtime
