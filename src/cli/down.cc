@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "base/files.h"
 #include "cli/host.h"
 #include "cli/up.h"
 
@@ -65,7 +66,7 @@ Result<void> purge(const Settings& s) {
   if (!std::filesystem::exists(s.data + kMarkerFile, error)) {
     return Error(Code::NotFound, s.data + " holds no data of Knit: nothing was removed");
   }
-  std::istringstream users(read_file(s.data + kUsersFile).value_or(""));
+  std::istringstream users(read_file(s.data + kUsersFile, kMaxText).value_or(""));
   for (std::string name; std::getline(users, name);) {
     if (name.compare(0, 5, "knit-") != 0) continue;
     auto r = run_program({"userdel", name});
@@ -90,7 +91,7 @@ Result<int> down(const Invocation& in) {
   if (geteuid() != 0) return Error(Code::PermissionDenied, "knit down needs root");
   KNIT_TRY(Settings s, settings_of(in));
   // The running Knit knows its data directory; the flag is for one that is not running.
-  if (const auto owner = read_file(s.run + "/owner");
+  if (const auto owner = read_file(s.run + "/owner", kMaxText);
       owner && in.sources.flags.count("data") == 0) {
     s.data = *owner;
   }

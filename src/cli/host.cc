@@ -1,4 +1,5 @@
 #include "cli/host.h"
+#include "base/files.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -33,15 +34,6 @@ std::string find_program(const std::string& name) {
     if (access((dir + name).c_str(), X_OK) == 0) return dir + name;
   }
   return {};
-}
-
-std::string drain(int fd, std::size_t max) {
-  std::string out;
-  char chunk[4'096];
-  for (ssize_t n; out.size() < max && (n = ::read(fd, chunk, sizeof chunk)) > 0;) {
-    out.append(chunk, static_cast<std::size_t>(n));
-  }
-  return out;
 }
 
 std::int64_t clock_ns(clockid_t id) {
@@ -107,8 +99,8 @@ Result<std::string> run_program(const std::vector<std::string>& argv) {
   if (r != 0) return errno_error(path, r);
   out_write.reset();
   err_write.reset();
-  std::string text = drain(out_read.get(), 1 << 20);
-  std::string errors = drain(err_read.get(), 4'096);
+  std::string text = read_rest(out_read.get(), 1 << 20);
+  std::string errors = read_rest(err_read.get(), 4'096);
   int status = 0;
   waitpid(pid, &status, 0);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
@@ -169,11 +161,11 @@ Result<Fd> claim_network() {
   if (fd) return fd;
   std::string who;
   constexpr std::string_view kControl = "/control.sock";
-  for (const std::string& line : split(read_file("/proc/net/unix").value_or(""), '\n')) {
+  for (const std::string& line : split(read_file("/proc/net/unix", kMaxText).value_or(""), '\n')) {
     const auto slash = line.find(" /");
     if (slash == std::string::npos || !line.ends_with(kControl)) continue;
     const std::string run = line.substr(slash + 1, line.size() - slash - 1 - kControl.size());
-    const auto data = read_file(run + "/owner");
+    const auto data = read_file(run + "/owner", kMaxText);
     if (data) who = " (data directory " + *data + ", run directory " + run + ")";
     if (data) break;
   }
@@ -265,7 +257,7 @@ Result<void> try_bind(const std::string& address, std::uint16_t port) {
 
 Memory memory_of(pid_t pid) {
   Memory out;
-  const auto text = read_file("/proc/" + std::to_string(pid) + "/smaps_rollup");
+  const auto text = read_file("/proc/" + std::to_string(pid) + "/smaps_rollup", kMaxText);
   if (!text) return out;
   for (const std::string& line : split(*text, '\n')) {
     if (line.compare(0, 4, "Pss:") == 0) out.pss_kib = std::strtoull(line.c_str() + 4, nullptr, 10);
@@ -275,7 +267,7 @@ Memory memory_of(pid_t pid) {
 }
 
 std::uint64_t process_start(pid_t pid) {
-  const auto text = read_file("/proc/" + std::to_string(pid) + "/stat");
+  const auto text = read_file("/proc/" + std::to_string(pid) + "/stat", kMaxText);
   const auto close = text ? text->rfind(')') : std::string::npos;
   if (close == std::string::npos) return 0;
   const auto fields = split(std::string_view(*text).substr(close + 2), ' ');
@@ -300,7 +292,7 @@ SupervisorState parse_state(std::string_view text) {
 
 std::vector<std::string> kill_leftovers(const std::string& run_dir) {
   std::vector<std::string> found;
-  const auto text = read_file(run_dir + "/state");
+  const auto text = read_file(run_dir + "/state", kMaxText);
   if (!text) return found;
   for (const auto& p : parse_state(*text).processes) {
     if (p.pid <= 1 || p.start_time == 0) continue;
@@ -345,27 +337,8 @@ Result<void> send_packet(int fd, std::string_view text) {
   return {};
 }
 
-Result<std::string> read_file(const std::string& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return errno_error(path, errno);
-  return drain(fd.get(), 16 << 20);
-}
-
-Result<void> write_file(const std::string& path, std::string_view text, unsigned mode) {
-  const std::string fresh = path + ".new";
-  const Fd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
-  if (!fd) return errno_error(fresh, errno);
-  if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      fsync(fd.get()) != 0 || rename(fresh.c_str(), path.c_str()) != 0) {
-    return errno_error(path, errno);
-  }
-  return {};
-}
-
 Result<void> make_dir(const std::string& path, unsigned mode, uid_t uid, gid_t gid) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) return errno_error("directory " + path, error.value());
+  KNIT_TRY_VOID(make_directories(path));
   if (chown(path.c_str(), uid, gid) != 0 || chmod(path.c_str(), mode) != 0) {
     return errno_error("directory " + path, errno);
   }

@@ -81,8 +81,7 @@ Result<Fd> connect_control(const std::string& run_dir);
 std::optional<std::string> read_packet(int fd, Instant deadline);
 Result<void> send_packet(int fd, std::string_view text);
 
-Result<std::string> read_file(const std::string& path);
-Result<void> write_file(const std::string& path, std::string_view text, unsigned mode);
+constexpr std::size_t kMaxText = 16 << 20;  // of a file of the system's or Knit's own
 /// mkdir -p with owner and mode of the last part.
 Result<void> make_dir(const std::string& path, unsigned mode, uid_t uid = 0, gid_t gid = 0);
 

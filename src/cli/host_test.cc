@@ -1,3 +1,4 @@
+#include "base/files.h"
 #include "cli/host.h"
 
 #include <gtest/gtest.h>
@@ -38,10 +39,10 @@ TEST(Host, KillsOnlyTheVeryProcessThatWasLeft) {
   const auto state = [&](std::uint64_t t) {
     return "server\t" + std::to_string(child) + "\t" + std::to_string(t) + "\t1\t0\tready\t\n";
   };
-  ASSERT_TRUE(write_file(std::string(dir) + "/state", state(start + 1), 0600));
+  ASSERT_TRUE(replace_file(std::string(dir) + "/state", state(start + 1), {}));
   EXPECT_TRUE(kill_leftovers(dir).empty()) << "another process of that pid";
   EXPECT_EQ(waitpid(child, nullptr, WNOHANG), 0);
-  ASSERT_TRUE(write_file(std::string(dir) + "/state", state(start), 0600));
+  ASSERT_TRUE(replace_file(std::string(dir) + "/state", state(start), {}));
   EXPECT_EQ(kill_leftovers(dir).size(), 1u);
   int status = 0;
   EXPECT_EQ(waitpid(child, &status, 0), child);

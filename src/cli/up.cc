@@ -15,6 +15,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/files.h"
 #include "cli/host.h"
 #include "ipc/frame.h"
 #include "ipc/launch.h"
@@ -52,7 +53,7 @@ Result<std::string> check_machine() {
                                        (*name == 'i' ? "iproute2" : "passwd"));
     }
   }
-  KNIT_TRY(const std::string mounts, read_file("/proc/mounts"));
+  KNIT_TRY(const std::string mounts, read_file("/proc/mounts", kMaxText));
   if (mounts.find(" cgroup2 ") == std::string::npos) {
     return Error(Code::Unsupported, "no cgroup2 file system is mounted: pods need one");
   }
@@ -90,7 +91,7 @@ struct Claims {
 Result<Claims> claim(const Settings& s) {
   const Fd lock(::open((s.run + "/lock").c_str(), O_RDWR | O_CLOEXEC));
   if (lock && !lock_soon(lock.get())) {
-    const auto owner = read_file(s.run + "/owner");
+    const auto owner = read_file(s.run + "/owner", kMaxText);
     return Error(Code::AlreadyExists, "Knit is already running with data directory " +
                                           owner.value_or("(unknown)") + " (run directory " + s.run +
                                           "): see `knit status`, stop it with `knit down`");
@@ -108,7 +109,7 @@ Result<Claims> claim(const Settings& s) {
 }
 
 Result<std::string> make_users(Settings& s) {
-  std::string made = read_file(s.data + kUsersFile).value_or("");
+  std::string made = read_file(s.data + kUsersFile, kMaxText).value_or("");
   const struct {
     const char* name;
     std::uint32_t *uid, *gid;
@@ -123,7 +124,7 @@ Result<std::string> make_users(Settings& s) {
     if (!user.made) continue;
     made += std::string(u.name) + "\n";
     fresh += std::string(fresh.empty() ? "" : ", ") + u.name;
-    KNIT_TRY_VOID(write_file(s.data + kUsersFile, made, 0644));
+    KNIT_TRY_VOID(replace_file(s.data + kUsersFile, made, {.mode = 0644, .durable = true}));
   }
   return fresh;
 }
@@ -138,7 +139,8 @@ Result<void> make_dirs(const Settings& s) {
                                             "empty or absent directory");
   }
   KNIT_TRY_VOID(make_dir(s.data, 0755));
-  KNIT_TRY_VOID(write_file(s.data + kMarkerFile, "Knit keeps its data here.\n", 0644));
+  KNIT_TRY_VOID(replace_file(s.data + kMarkerFile, "Knit keeps its data here.\n",
+                             {.mode = 0644, .durable = true}));
   KNIT_TRY_VOID(make_dir(s.run, 0711));
   KNIT_TRY_VOID(make_dir(s.data + "/log", 0750));
   return {};
@@ -300,7 +302,7 @@ Result<void> copy_kubeconfig(const Settings& s, const std::map<std::string, std:
   std::string text(static_cast<std::size_t>(st.st_size), '\0');
   if (pread(fd.get(), text.data(), text.size(), 0) != st.st_size) return errno_error(from, errno);
   const std::string to = s.data + "/admin.kubeconfig";
-  KNIT_TRY_VOID(write_file(to, text, 0600));
+  KNIT_TRY_VOID(replace_file(to, text, {.mode = 0600, .durable = true}));
   const auto sudo = env.find("SUDO_UID");  // whoever typed sudo is the one who types kubectl
   if (sudo != env.end() && !sudo->second.empty() && std::isdigit(sudo->second[0]) != 0) {
     const auto uid = static_cast<uid_t>(std::strtoul(sudo->second.c_str(), nullptr, 10));
@@ -310,13 +312,17 @@ Result<void> copy_kubeconfig(const Settings& s, const std::map<std::string, std:
 }
 
 void print_tail(const std::string& path) {
-  const auto text = read_file(path);
-  if (!text) return;
-  std::size_t at = text->size();
+  constexpr off_t kMost = 64 << 10;
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return;
+  const off_t size = ::lseek(fd.get(), 0, SEEK_END);
+  ::lseek(fd.get(), std::max<off_t>(0, size - kMost), SEEK_SET);
+  const std::string text = read_rest(fd.get(), kMost);
+  std::size_t at = text.size();
   for (int lines = 0; at > 0 && lines <= 15; --at) {
-    if ((*text)[at - 1] == '\n' && ++lines > 15) break;
+    if (text[at - 1] == '\n' && ++lines > 15) break;
   }
-  std::fprintf(stderr, "The end of %s:\n%s", path.c_str(), text->c_str() + at);
+  std::fprintf(stderr, "The end of %s:\n%s", path.c_str(), text.c_str() + at);
 }
 
 void print_next(const Settings& s, const SupervisorState& state) {
@@ -404,8 +410,9 @@ Result<int> up(const Invocation& in) {
   }
   if (s.host_ip.empty()) s.host_ip = first_address();
   KNIT_TRY_VOID(choose_api_port(s));
-  KNIT_TRY_VOID(write_file(s.data + kSettingsFile, codec::encode(s), 0600));
-  KNIT_TRY_VOID(write_file(s.run + "/owner", s.data, 0644));
+  KNIT_TRY_VOID(
+      replace_file(s.data + kSettingsFile, codec::encode(s), {.mode = 0600, .durable = true}));
+  KNIT_TRY_VOID(replace_file(s.run + "/owner", s.data, {.mode = 0644, .durable = true}));
   KNIT_TRY(const std::string path, beside(in.executable, "knit-supervisor"));
   KNIT_TRY(const std::string events, beside(in.executable, "knit-events"));
   KNIT_TRY(const Supervisor u, start_supervisor(launch_plan(s, in.executable, events, foreground),
@@ -442,7 +449,7 @@ std::string seconds_since(Instant since) {
 }
 
 Result<Settings> load_settings(const std::string& path) {
-  KNIT_TRY(const std::string bytes, read_file(path));
+  KNIT_TRY(const std::string bytes, read_file(path, kMaxText));
   return codec::decode<Settings>(bytes);
 }
 

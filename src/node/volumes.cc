@@ -10,6 +10,7 @@
 #include <set>
 
 #include "base/fd.h"
+#include "base/files.h"
 #include "node/pod.h"
 
 namespace knit::node {
@@ -87,17 +88,11 @@ Result<void> add_downward(VolumeContent& out, const Json& pod, const Json& sourc
   return {};
 }
 
-Result<void> write_all(const std::string& path, const VolumeFile& file,
+Result<void> write_new(const std::string& path, const VolumeFile& file,
                        std::optional<std::uint32_t> gid) {
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return errno_error("create " + path, errno);
-  std::string_view data = file.content;
-  while (!data.empty()) {
-    const ssize_t n = ::write(fd.get(), data.data(), data.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno_error("write " + path, errno);
-    data.remove_prefix(static_cast<std::size_t>(n));
-  }
+  KNIT_TRY_VOID(write_all(fd.get(), file.content, path));
   std::uint32_t mode = file.mode;
   if (gid) {
     mode |= 0440;
@@ -181,25 +176,22 @@ Result<VolumeContent> volume_content(const Json& pod, const Json& volume, const 
 
 Result<void> write_volume(const std::string& dir, const VolumeContent& content,
                           std::optional<std::uint32_t> gid, std::string_view stamp) {
-  std::error_code error;
-  std::filesystem::create_directories(dir, error);
-  if (error) return Error(Code::Unavailable, "make " + dir + ": " + error.message());
+  KNIT_TRY_VOID(make_directories(dir));
   ::chmod(dir.c_str(), gid ? 02775 : 0755);
   if (gid && ::chown(dir.c_str(), static_cast<uid_t>(-1), *gid) != 0) {
     return errno_error("chown " + dir, errno);
   }
   const std::string fresh = "..v" + std::string(stamp);
-  std::filesystem::create_directories(dir + "/" + fresh, error);
+  KNIT_TRY_VOID(make_directories(dir + "/" + fresh));
   ::chmod((dir + "/" + fresh).c_str(), 0755);
   std::set<std::string> tops;
   for (const auto& [path, file] : content) {
     const std::string to = dir + "/" + fresh + "/" + path;
-    std::filesystem::create_directories(std::filesystem::path(to).parent_path(), error);
-    if (error)
-      return Error(Code::Unavailable, "make directories of " + to + ": " + error.message());
-    KNIT_TRY_VOID(write_all(to, file, gid));
+    KNIT_TRY_VOID(make_directories(std::filesystem::path(to).parent_path()));
+    KNIT_TRY_VOID(write_new(to, file, gid));
     tops.insert(path.substr(0, path.find('/')));
   }
+  std::error_code error;
   std::string old;
   if (std::filesystem::is_symlink(dir + "/..data", error)) {
     old = std::filesystem::read_symlink(dir + "/..data", error).string();

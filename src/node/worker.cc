@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "base/files.h"
 #include "base/log.h"
 #include "kube/resources.h"
 #include "node/container_spec.h"
@@ -21,22 +22,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::string_view kLogModule = "node";
-
-Result<void> write_text(const std::string& path, std::string_view text, mode_t mode) {
-  const std::string next = path + ".new";
-  const Fd fd(::open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
-  if (!fd || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      ::fchmod(fd.get(), mode) != 0 || ::rename(next.c_str(), path.c_str()) != 0) {
-    return errno_error("write " + path, errno);
-  }
-  return {};
-}
-
-std::optional<std::uint32_t> group_of(const Json& pod) {
-  const auto group = json::opt_i64(pod, {"spec", "securityContext", "fsGroup"});
-  if (!group || *group < 0) return std::nullopt;
-  return static_cast<std::uint32_t>(*group);
-}
 
 /// Whether a container cannot even be made before the volumes show their content: its environment
 /// takes values from ConfigMaps or Secrets, or it mounts a path inside a volume.
@@ -56,13 +41,6 @@ bool contents_first(const Json& pod) {
     }
   }
   return false;
-}
-
-Result<void> make_dirs(const std::string& path) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) return Error(Code::Unavailable, "make " + path + ": " + error.message());
-  return {};
 }
 
 }  // namespace
@@ -286,203 +264,6 @@ io::Task<bool> PodWorker::set_up() {
   co_return !stopping_;
 }
 
-void PodWorker::failed_mount(const Error& error) {
-  host_.event(pod_, "Warning", "FailedMount", "MountVolume.SetUp failed: " + error.message(), "");
-}
-
-io::Task<void> PodWorker::make_contents() {
-  for (Duration wait = 2ms;; wait = std::min<Duration>(wait * 2, 5s)) {
-    const auto done = co_await write_contents();
-    if (done) break;
-    // A pod that runs ahead of its own commit sees its objects a moment later.
-    if (wait > 500ms) failed_mount(done.error());
-    co_await io::sleep_for(host_.loop(), wait);
-  }
-  contents_made_ = true;
-  for (const auto& c : containers_) c->wake.set();
-  nudge();
-}
-
-io::Task<Result<void>> PodWorker::make_network() {
-  if (status_.network) co_return Result<void>();
-  KNIT_CO_TRY(const net::Address ip, host_.take_ip(uid_));
-  status_.ip = net::to_string(ip);
-  const bool processes = std::any_of(containers_.begin(), containers_.end(),
-                                     [](const auto& c) { return !c->st.role; });
-  if (processes && !net_) {
-    KNIT_CO_TRY(const net::Address dns, net::parse_address(host_.settings().dns_ip));
-    const net::PodNetSettings wanted{.ip = ip, .ip6 = {}, .dns = dns};
-    Driver* driver = &host_.driver();
-    auto made = co_await io::blocking<Result<net::PodNet>>(
-        host_.loop(), [driver, wanted] { return driver->make_net(wanted); });
-    if (!made) co_return std::move(made).error();
-    net_ = std::move(*made);
-    host_.keep(uid_, "netns", net_->netns.get());
-    host_.keep(uid_, "listener", net_->listener.get());
-    host_.keep(uid_, "dns", net_->dns.get());
-    host_.keep(uid_, "link", net_->link.get());
-  }
-  status_.network = true;
-  KNIT_CO_TRY_VOID(make_dirs(run_path() + "/etc"));
-  KNIT_CO_TRY_VOID(write_text(run_path() + "/etc/hosts",
-                              hosts_file(pod_, facts(), host_.settings().cluster_domain), 0644));
-  KNIT_CO_TRY_VOID(write_text(
-      run_path() + "/etc/resolv.conf",
-      resolv_conf(pod_, {host_.settings().dns_ip, host_.settings().cluster_domain}), 0644));
-  KNIT_CO_TRY_VOID(write_text(run_path() + "/etc/hostname", hostname_of(pod_) + "\n", 0644));
-  save_state();
-  if (net_) host_.announce(*this);
-  changed();
-  co_return Result<void>();
-}
-
-io::Task<Result<void>> PodWorker::fetch_objects() {
-  const Needs needs = needs_of(pod_);
-  const std::string ns(namespace_of(pod_));
-  Objects found;
-  for (const std::string& name : needs.configmaps) {
-    kube::Key k{kube::res::configmaps(), ns, name};
-    auto got = co_await host_.api().get(std::move(k));
-    if (got) {
-      found.configmaps.emplace(name, std::move(*got));
-    } else if (got.error().code() != Code::NotFound) {
-      co_return std::move(got).error();
-    }
-  }
-  for (const std::string& name : needs.secrets) {
-    kube::Key k{kube::res::secrets(), ns, name};
-    auto got = co_await host_.api().get(std::move(k));
-    if (got) {
-      json::set(*got, {"kind"}, "Secret");
-      found.secrets.emplace(name, std::move(*got));
-    } else if (got.error().code() != Code::NotFound) {
-      co_return std::move(got).error();
-    }
-  }
-  objects_ = std::move(found);
-  co_return Result<void>();
-}
-
-io::Task<Result<void>> PodWorker::fetch_tokens() {
-  const auto needs = tokens_of(pod_);
-  const WallTime now = host_.loop().wall_now();
-  if (needs.empty() || (!tokens_.empty() && now < tokens_renew_)) co_return Result<void>();
-  WallTime renew = now + 24h;
-  for (const TokenNeed& need : needs) {
-    JsonObject spec{
-        {"expirationSeconds", need.seconds},
-        {"boundObjectRef",
-         JsonObject{
-             {"kind", "Pod"}, {"apiVersion", "v1"}, {"name", name_of(pod_)}, {"uid", uid_}}}};
-    spec["audiences"] = need.audience.empty() ? JsonArray() : JsonArray{need.audience};
-    Json request = JsonObject{{"apiVersion", "authentication.k8s.io/v1"},
-                              {"kind", "TokenRequest"},
-                              {"spec", std::move(spec)}};
-    kube::Key account{kube::res::serviceaccounts(), std::string(namespace_of(pod_)),
-                      std::string(json::str(pod_, {"spec", "serviceAccountName"}, "default"))};
-    auto answer = co_await host_.api().token(std::move(account), std::move(request));
-    if (!answer) co_return std::move(answer).error();
-    const std::string token(json::str(*answer, {"status", "token"}));
-    if (token.empty()) co_return Error(Code::Internal, "the API issued an empty token");
-    tokens_[need.volume + "/" + need.path] = token;
-    renew = std::min(renew, now + std::chrono::seconds(need.seconds) * 8 / 10);
-  }
-  tokens_renew_ = renew;
-  co_return Result<void>();
-}
-
-/// The directories of all volumes; those without content from here are complete.
-io::Task<Result<void>> PodWorker::make_volumes() {
-  const std::optional<std::uint32_t> gid = group_of(pod_);
-  const JsonArray volumes = json::array(pod_, {"spec", "volumes"});  // a copy: pod_ may change
-  for (const Json& volume : volumes) {
-    const std::string path = volume_path(volume);
-    struct stat st{};
-    if (::stat(path.c_str(), &st) == 0) continue;
-    KNIT_CO_TRY_VOID(make_dirs(path));
-    if (has_content(volume)) continue;
-    ::chmod(path.c_str(), 0777);
-    if (json::str(volume, {"emptyDir", "medium"}) == "Memory") {
-      const Json wrapped = JsonObject{
-          {"resources",
-           JsonObject{{"limits", JsonObject{{"memory", json::str(volume, {"emptyDir", "sizeLimit"},
-                                                                 "0")}}}}}};
-      const std::int64_t bytes = resource_of(wrapped, "limits", "memory").value_or(0);
-      Driver* driver = &host_.driver();
-      auto mounted = co_await io::blocking<Result<void>>(
-          host_.loop(), [driver, path, bytes] { return driver->mount_memory(path, bytes); });
-      if (!mounted) co_return std::move(mounted).error();
-      memory_volumes_.push_back(path);
-      kept_mounts_ = false;
-    }
-    if (gid) {
-      if (::chown(path.c_str(), static_cast<uid_t>(-1), *gid) != 0) {
-        co_return errno_error("chown " + path, errno);
-      }
-      ::chmod(path.c_str(), 02777);
-    }
-  }
-  if (!memory_volumes_.empty() && !kept_mounts_) {
-    // Kept beyond this process: its mount space dies with it, the content must not.
-    Driver* driver = &host_.driver();
-    const std::string dir = run_path() + "/volumes";
-    auto tree = co_await io::blocking<Result<Fd>>(
-        host_.loop(), [driver, dir] { return driver->keep_mounts(dir); });
-    kept_mounts_ = true;
-    if (tree) {
-      host_.keep(uid_, "memory", tree->get());
-    } else {
-      KNIT_LOG(Warn, "memory volumes are lost should the node restart", KV("pod", name_of(pod_)),
-               KV("reason", tree.error()));
-    }
-  }
-  co_return Result<void>();
-}
-
-io::Task<Result<void>> PodWorker::write_contents() {
-  {
-    auto fetched = co_await fetch_objects();
-    if (!fetched) co_return std::move(fetched).error();
-    auto issued = co_await fetch_tokens();
-    if (!issued) co_return std::move(issued).error();
-  }
-  const std::optional<std::uint32_t> gid = group_of(pod_);
-  const JsonArray volumes = json::array(pod_, {"spec", "volumes"});
-  for (const Json& volume : volumes) {
-    if (!has_content(volume)) continue;
-    const std::string path = volume_path(volume);
-    KNIT_CO_TRY(const VolumeContent content,
-                volume_content(pod_, volume, objects_, facts(), tokens_));
-    std::map<std::string, std::pair<std::string, std::uint32_t>> now;
-    for (const auto& [file, f] : content) now.emplace(file, std::pair(f.content, f.mode));
-    const auto before = written_.find(path);
-    if (before != written_.end() && before->second == now) continue;
-    const std::string stamp =
-        std::to_string(host_.loop().wall_now().ns) + "_" + std::to_string(++stamp_);
-    auto wrote = co_await io::blocking<Result<void>>(host_.loop(), [path, content, gid, stamp] {
-      return write_volume(path, content, gid, stamp);
-    });
-    if (!wrote) co_return std::move(wrote).error();
-    written_[path] = std::move(now);
-  }
-  co_return Result<void>();
-}
-
-io::Task<void> PodWorker::refresh_volumes() {
-  const auto& volumes = json::array(pod_, {"spec", "volumes"});
-  if (std::none_of(volumes.begin(), volumes.end(), has_content)) co_return;
-  for (;;) {
-    co_await io::sleep_for(host_.loop(), host_.settings().volume_refresh);
-    const auto done = co_await write_contents();
-    if (!done) {
-      KNIT_LOG(Warn, "refresh of a pod's volumes failed", KV("pod", name_of(pod_)),
-               KV("error", done.error()));
-    }
-  }
-}
-
-// ---- the end
-
 io::Task<void> PodWorker::stop_containers(std::int64_t grace) {
   // Sidecars end after the main containers.
   for (const bool sidecars : {false, true}) {
@@ -621,109 +402,6 @@ io::Task<void> PodWorker::publish() {
     co_await io::sleep_for(host_.loop(), wait);
   }
   publishing_ = false;
-}
-
-void PodWorker::save_state() const {
-  JsonArray containers;
-  for (const auto& c : containers_) {
-    JsonObject one{{"name", c->view.name},
-                   {"restarts", c->st.restarts},
-                   {"id", c->id},
-                   {"uri", c->st.container_id},
-                   {"imageID", c->st.image_id},
-                   {"pid", c->running ? c->pid : 0},
-                   {"startTime", c->start_time},
-                   {"startedAt", c->st.started_at.ns},
-                   {"messageFile", c->message_file},
-                   {"started", c->st.started},
-                   {"ready", c->st.ready}};
-    if (c->st.state == ContainerStatus::State::Terminated && c->st.ended) {
-      one["exitCode"] = c->st.ended->exit_code;
-      one["finishedAt"] = c->st.ended->finished.ns;
-    }
-    containers.push_back(std::move(one));
-  }
-  const Json state = JsonObject{{"pod", pod_},
-                                {"ip", status_.ip},
-                                {"startTime", status_.start_time.ns},
-                                {"known", known_},
-                                {"setUp", set_up_},
-                                {"contents", contents_made_},
-                                {"containers", std::move(containers)}};
-  static_cast<void>(make_dirs(run_path()));
-  if (auto r = write_text(run_path() + "/state.json", json::print(state), 0600); !r) {
-    KNIT_LOG(Warn, "a pod's state was not saved", KV("error", r.error()));
-  }
-}
-
-Result<void> PodWorker::adopt(const Json& state, std::map<std::string, Fd> kept) {
-  KNIT_TRY(const net::Address ip, net::parse_address(json::str(state, {"ip"})));
-  static_cast<void>(ip);
-  const bool processes = std::any_of(containers_.begin(), containers_.end(),
-                                     [](const auto& c) { return !c->st.role; });
-  if (processes) {
-    KNIT_TRY(net_, net::adopt_pod_net(std::move(kept["netns"]), std::move(kept["listener"]),
-                                      std::move(kept["dns"]), std::move(kept["link"])));
-  }
-  status_.ip = json::str(state, {"ip"});
-  status_.start_time.ns = json::i64(state, {"startTime"});
-  status_.network = true;
-  set_up_ = json::boolean(state, {"setUp"}, true);
-  contents_made_ = json::boolean(state, {"contents"}, true);
-  for (const Json& one : json::array(state, {"containers"})) {
-    Container* c = by_name(json::str(one, {"name"}));
-    if (c == nullptr || c->st.role) continue;
-    c->st.restarts = static_cast<std::int32_t>(json::i64(one, {"restarts"}));
-    c->id = json::str(one, {"id"});
-    c->st.container_id = json::str(one, {"uri"});
-    c->st.image_id = json::str(one, {"imageID"});
-    c->st.started_at.ns = json::i64(one, {"startedAt"});
-    c->message_file = json::str(one, {"messageFile"});
-    c->pid = static_cast<pid_t>(json::i64(one, {"pid"}));
-    c->start_time = static_cast<std::uint64_t>(json::i64(one, {"startTime"}));
-    if (c->pid > 0) {
-      c->resumed = c->running = true;
-      c->st.state = ContainerStatus::State::Running;
-      c->st.started = json::boolean(one, {"started"});
-      c->st.ready = json::boolean(one, {"ready"});
-      for (const char* stream : {"stdout", "stderr"}) {
-        Fd& fd = kept["log-" + c->view.name + "-" + stream];
-        if (fd) pump(c, std::move(fd), stream);
-      }
-    } else if (const auto code = json::opt_i64(one, {"exitCode"})) {
-      Terminated t;
-      t.exit_code = static_cast<std::int32_t>(*code);
-      t.reason = *code == 0 ? "Completed" : "Error";
-      t.started = c->st.started_at;
-      t.finished.ns = json::i64(one, {"finishedAt"});
-      t.container_id = c->st.container_id;
-      c->st.ended = std::move(t);
-      c->st.state = ContainerStatus::State::Terminated;
-    }
-  }
-  adopt_memory(std::move(kept["memory"]));
-  if (net_) host_.announce(*this);
-  return {};
-}
-
-/// The mounts of the former process went with its mount space; the content lives in `tree`.
-void PodWorker::adopt_memory(Fd tree) {
-  const std::string dir = run_path() + "/volumes";
-  for (const Json& volume : json::array(pod_, {"spec", "volumes"})) {
-    if (json::str(volume, {"emptyDir", "medium"}) == "Memory")
-      memory_volumes_.push_back(volume_path(volume));
-  }
-  if (memory_volumes_.empty()) return;
-  kept_mounts_ = true;
-  Result<void> done = Error(Code::NotFound, "the former node kept none");
-  if (tree) done = host_.driver().restore_mounts(dir, tree.get());
-  if (done) {
-    memory_volumes_.insert(memory_volumes_.begin(), dir);  // the tree itself: unmounted first
-    if (auto next = host_.driver().keep_mounts(dir)) host_.keep(uid_, "memory", next->get());
-    return;
-  }
-  KNIT_LOG(Warn, "memory volumes of a pod are empty for containers that start from now on",
-           KV("pod", name_of(pod_)), KV("reason", done.error()));
 }
 
 // ---- for the proxy

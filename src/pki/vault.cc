@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/fd.h"
+#include "base/files.h"
 
 namespace knit::pki {
 namespace {
@@ -36,43 +37,10 @@ Result<void> make_directory(const std::string& path, const std::string& owner_of
 }
 
 /// An absent file is an empty string.
-Result<std::string> read_file(const std::string& path) {
-  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) {
-    if (errno == ENOENT) return std::string();
-    return errno_error("read " + path, errno);
-  }
-  std::string out(kMaxFile + 1, '\0');
-  std::size_t have = 0;
-  while (have < out.size()) {
-    const ssize_t n = ::read(fd.get(), out.data() + have, out.size() - have);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno_error("read " + path, errno);
-    if (n == 0) break;
-    have += static_cast<std::size_t>(n);
-  }
-  if (have > kMaxFile) return Error(Code::InvalidArgument, path + " is larger than 64 KiB");
-  out.resize(have);
-  return out;
-}
-
-Result<void> write_file(const std::string& path, const std::string& data,
-                        const std::string& owner_of) {
-  const std::string temporary = path + ".new";
-  unlink(temporary.c_str());
-  const Fd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) return errno_error("write " + temporary, errno);
-  std::size_t done = 0;
-  while (done < data.size()) {
-    const ssize_t n = ::write(fd.get(), data.data() + done, data.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno_error("write " + temporary, errno);
-    done += static_cast<std::size_t>(n);
-  }
-  inherit_owner(fd.get(), owner_of);
-  if (fsync(fd.get()) != 0) return errno_error("write " + temporary, errno);
-  if (rename(temporary.c_str(), path.c_str()) != 0) return errno_error("write " + path, errno);
-  return {};
+Result<std::string> read_or_empty(const std::string& path) {
+  auto text = read_file(path, kMaxFile);
+  if (!text && text.error().code() == Code::NotFound) return std::string();
+  return text;
 }
 
 Result<Fd> lock_directory(const std::string& path) {
@@ -110,16 +78,17 @@ Result<std::shared_ptr<const Authority>> Vault::authority(const std::string& sub
   KNIT_TRY(const Fd lock, lock_directory(directory));
   const auto path = [&](const char* name) { return directory + "/" + name; };
   Authority::Files files;
-  KNIT_TRY(files.root_pem, read_file(path("root.crt")));
-  KNIT_TRY(files.root_key_pem, read_file(path("root.key")));
-  KNIT_TRY(files.intermediate_pem, read_file(path("intermediate.crt")));
-  KNIT_TRY(files.intermediate_key_pem, read_file(path("intermediate.key")));
+  KNIT_TRY(files.root_pem, read_or_empty(path("root.crt")));
+  KNIT_TRY(files.root_key_pem, read_or_empty(path("root.key")));
+  KNIT_TRY(files.intermediate_pem, read_or_empty(path("intermediate.crt")));
+  KNIT_TRY(files.intermediate_key_pem, read_or_empty(path("intermediate.key")));
   bool fresh = false;
   if (files.root_pem.empty()) {
     KNIT_TRY(files, Authority::create(spec, now));
     fresh = true;
     // The certificate last: a crash in between starts over instead of leaving a root without key.
-    KNIT_TRY_VOID(write_file(path("root.key"), files.root_key_pem, directory_));
+    KNIT_TRY_VOID(
+        replace_file(path("root.key"), files.root_key_pem, {.durable = true, .like = directory_}));
   }
   bool renewed = fresh;
   if (!fresh) {
@@ -132,10 +101,14 @@ Result<std::shared_ptr<const Authority>> Vault::authority(const std::string& sub
     }
   }
   if (renewed) {
-    KNIT_TRY_VOID(write_file(path("intermediate.key"), files.intermediate_key_pem, directory_));
-    KNIT_TRY_VOID(write_file(path("intermediate.crt"), files.intermediate_pem, directory_));
+    KNIT_TRY_VOID(replace_file(path("intermediate.key"), files.intermediate_key_pem,
+                               {.durable = true, .like = directory_}));
+    KNIT_TRY_VOID(replace_file(path("intermediate.crt"), files.intermediate_pem,
+                               {.durable = true, .like = directory_}));
   }
-  if (fresh) KNIT_TRY_VOID(write_file(path("root.crt"), files.root_pem, directory_));
+  if (fresh)
+    KNIT_TRY_VOID(
+        replace_file(path("root.crt"), files.root_pem, {.durable = true, .like = directory_}));
   auto loaded = Authority::load(files);
   if (!loaded) return std::move(loaded).error().within(directory);
   return loaded;
@@ -157,10 +130,10 @@ Result<std::shared_ptr<const TokenKey>> Vault::tokens() const {
   KNIT_TRY_VOID(make_directory(directory, directory_));
   KNIT_TRY(const Fd lock, lock_directory(directory));
   const std::string path = directory + "/service-account.key";
-  KNIT_TRY(std::string key, read_file(path));
+  KNIT_TRY(std::string key, read_or_empty(path));
   if (key.empty()) {
     key = new_key();
-    KNIT_TRY_VOID(write_file(path, key, directory_));
+    KNIT_TRY_VOID(replace_file(path, key, {.durable = true, .like = directory_}));
   }
   auto loaded = TokenKey::load(key);
   if (!loaded) return std::move(loaded).error().within(path);

@@ -16,6 +16,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
 
@@ -34,24 +35,6 @@ Result<void> make_dir(const std::string& path, mode_t mode = 0700) {
   return {};
 }
 
-Result<void> write_file(const std::string& path, std::string_view text) {
-  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd || ::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    return errno_error("write " + path, errno);
-  }
-  return {};
-}
-
-std::string read_fd(const Fd& fd, std::size_t max) {
-  std::string out;
-  char buffer[4096];
-  ssize_t n = 0;
-  while (fd && out.size() < max && (n = ::read(fd.get(), buffer, sizeof buffer)) > 0) {
-    out.append(buffer, static_cast<std::size_t>(n));
-  }
-  return out;
-}
-
 /// A file of the image: no symbolic link of it leads out. Absent, or no plain file: empty.
 std::string read_in_root(const std::string& root, const char* path) {
   const Fd dir(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -61,12 +44,12 @@ std::string read_in_root(const std::string& root, const char* path) {
   const Fd fd(static_cast<int>(::syscall(SYS_openat2, dir.get(), path, &how, sizeof how)));
   struct stat st{};
   if (!fd || ::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode)) return {};
-  return read_fd(fd, kMaxAccountFile);
+  return read_rest(fd.get(), kMaxAccountFile);
 }
 
 /// The message of the last line of the runtime's log, without its time and level.
 std::string last_words(const std::string& log) {
-  std::string text = read_fd(Fd(::open(log.c_str(), O_RDONLY | O_CLOEXEC)), 64 << 10);
+  std::string text = read_rest(Fd(::open(log.c_str(), O_RDONLY | O_CLOEXEC)).get(), 64 << 10);
   while (!text.empty() && text.back() == '\n') text.pop_back();
   const auto line = text.rfind('\n');
   if (line != std::string::npos) text.erase(0, line + 1);
@@ -114,7 +97,7 @@ Result<void> bind_sub_path(const std::string& root, const std::string& path,
   if (S_ISDIR(st.st_mode)) {
     KNIT_TRY_VOID(make_dir(at));
   } else {
-    KNIT_TRY_VOID(write_file(at, ""));
+    KNIT_TRY_VOID(replace_file(at, "", {}));
   }
   const std::string source = "/proc/self/fd/" + std::to_string(fd.get());
   if (::mount(source.c_str(), at.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) {
@@ -197,7 +180,7 @@ Result<void> Engine::create_with(const std::string& runtime, const ContainerSpec
                                  const User& user, const std::string& bundle, int out,
                                  int err) const {
   const bool runc = runtime == settings_.runc;
-  KNIT_TRY_VOID(write_file(bundle + "/config.json", json::print(oci_config(spec, user))));
+  KNIT_TRY_VOID(replace_file(bundle + "/config.json", json::print(oci_config(spec, user)), {}));
   const std::string log = bundle + "/runtime.log";
   Command command;
   command.argv = {runtime, "--root", settings_.run_dir + (runc ? "/runc" : "/crun"),
@@ -257,8 +240,7 @@ Result<Created> Engine::prepare(const ContainerSpec& spec, const std::vector<std
     }
     return made;
   });
-  const std::string pid_text =
-      read_fd(Fd(::open((bundle + "/pid").c_str(), O_RDONLY | O_CLOEXEC)), 32);
+  const std::string pid_text = read_file(bundle + "/pid", 32).value_or("");
   if (r) {
     std::from_chars(pid_text.data(), pid_text.data() + pid_text.size(), created.pid);
     created.start_time = start_time(created.pid);
