@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "app/commands.h"
+#include "base/files.h"
 #include "cli/host.h"
 #include "cli/up.h"
 #include "image/import.h"
@@ -20,15 +21,6 @@ std::string installed_domain(const cli::Invocation& in, const cli::Settings& set
   if (in.sources.flags.count("apps-domain") != 0) return settings.apps_domain;
   const auto installed = cli::load_settings(settings.data + "/settings");
   return installed ? installed->apps_domain : settings.apps_domain;
-}
-
-Result<void> write_private(const std::string& path, const std::string& text) {
-  const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file) return errno_error("write " + path, errno);
-  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    return errno_error("write " + path, errno);
-  }
-  return {};
 }
 
 int run_cert(const cli::Invocation& in, std::vector<std::string> arguments) {
@@ -47,7 +39,7 @@ int run_cert(const cli::Invocation& in, std::vector<std::string> arguments) {
   const auto out = pki::cert_command(arguments, environment);
   if (!out) return cli::fail(out.error().message());
   for (const auto& [path, text] : out->files) {
-    if (const auto written = write_private(path, text); !written) {
+    if (const auto written = replace_file(path, text, {}); !written) {
       return cli::fail(written.error().message());
     }
   }
@@ -58,7 +50,8 @@ int run_cert(const cli::Invocation& in, std::vector<std::string> arguments) {
 int run_image_import(const cli::Invocation& in) {
   const auto settings = cli::settings_of(in);
   if (!settings) return cli::fail(settings.error().message(), 64);
-  const auto names = image::import_archive(settings->data + "/images", in.text("path"), in.text("name"));
+  const auto names =
+      image::import_archive(settings->data + "/images", in.text("path"), in.text("name"));
   if (!names) return cli::fail(names.error().message());
   for (const auto& name : *names) std::printf("imported %s\n", name.c_str());
   return 0;
@@ -95,13 +88,14 @@ std::vector<cli::Command> data_commands() {
                            {"out", "write PEM files into this directory instead", Kind::Value}},
                  .settings = {"data", "apps-domain"},
                  .run = [](const cli::Invocation& in) { return run_cert(in, {"wildcard"}); }});
-  out.push_back({.name = "cert issue",
-                 .help = "a workload certificate of the mesh, for tests and tools outside it",
-                 .flags = {{"sa", "service account, NAMESPACE/NAME", Kind::Value, {}, true},
-                           {"mesh", "namespace of the control plane (default istio-system)", Kind::Value},
-                           {"out", "write PEM files into this directory", Kind::Value}},
-                 .settings = {"data"},
-                 .run = [](const cli::Invocation& in) { return run_cert(in, {"issue"}); }});
+  out.push_back(
+      {.name = "cert issue",
+       .help = "a workload certificate of the mesh, for tests and tools outside it",
+       .flags = {{"sa", "service account, NAMESPACE/NAME", Kind::Value, {}, true},
+                 {"mesh", "namespace of the control plane (default istio-system)", Kind::Value},
+                 {"out", "write PEM files into this directory", Kind::Value}},
+       .settings = {"data"},
+       .run = [](const cli::Invocation& in) { return run_cert(in, {"issue"}); }});
   out.push_back({.name = "image import",
                  .help = "import an OCI layout or a docker archive",
                  .arguments = {{"path", "directory or tar file"}},

@@ -9,6 +9,7 @@
 #include "app/log_source.h"
 #include "app/processes.h"
 #include "app/tokens.h"
+#include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "io/real_loop.h"
@@ -42,17 +43,6 @@ std::string admin_kubeconfig(const cli::Settings& settings, const std::string& r
          hash::base64(admin.chain_pem) + "\n    client-key-data: " + hash::base64(admin.key_pem) +
          "\ncontexts:\n- name: knit\n  context:\n    cluster: knit\n    user: admin\n"
          "    namespace: default\n";
-}
-
-Result<void> write_private(const std::string& path, std::string_view text) {
-  const std::string temporary = path + ".new";
-  Fd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!file) return errno_error("write " + path, errno);
-  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      ::rename(temporary.c_str(), path.c_str()) != 0) {
-    return errno_error("write " + path, errno);
-  }
-  return {};
 }
 
 class Server {
@@ -118,8 +108,8 @@ class Server {
     KNIT_LOG(Info, "API listens", KV("address", io::to_string(listening)));
     KNIT_TRY(const auto admin,
              pki::api_client_certificate(*api_authority, "admin", {"system:masters"}, now));
-    KNIT_TRY_VOID(write_private(settings_.data + "/pki/admin.kubeconfig",
-                                admin_kubeconfig(settings_, api_authority->root_pem(), admin)));
+    KNIT_TRY_VOID(replace_file(settings_.data + "/pki/admin.kubeconfig",
+                               admin_kubeconfig(settings_, api_authority->root_pem(), admin), {}));
 
     ipc::Bootstrap::Handler handler;
     handler.on_peer = [this](ipc::Process peer, std::uint64_t) { on_peer(peer); };

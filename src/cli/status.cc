@@ -1,5 +1,6 @@
 #include <cstdio>
 
+#include "base/files.h"
 #include "check/engine.h"
 #include "check/input/cluster.h"
 #include "cli/host.h"
@@ -12,8 +13,9 @@ using namespace std::chrono_literals;
 /// What `knit check` finds in the running set: "2 errors, 1 warning".
 Result<std::string> count_findings(const std::string& kubeconfig) {
   KNIT_TRY(const auto access,
-           check::input::load_kubeconfig({kubeconfig}, "",
-                                         [](const std::string& path) { return read_file(path); }));
+           check::input::load_kubeconfig({kubeconfig}, "", [](const std::string& path) {
+             return read_file(path, kMaxText);
+           }));
   check::ObjectSet set;
   KNIT_TRY_VOID(check::input::read_live(access, {.timeout = 3s}, set));
   check::Options options;
@@ -50,7 +52,7 @@ Result<int> status(const Invocation& in) {
     std::printf("port        %s:%u %s\n", p.address.c_str(), p.port, p.purpose.c_str());
   }
   std::printf("%s", memory_table(state).c_str());
-  const auto data = read_file(s.run + "/owner");
+  const auto data = read_file(s.run + "/owner", kMaxText);
   if (!ready || !data) {
     std::printf("  findings not counted: not everything is ready\n");
     return 2;

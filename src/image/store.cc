@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 
+#include "base/files.h"
 #include "base/hash.h"
 #include "image/reference.h"
 #include "image/unpack.h"
@@ -21,16 +22,6 @@ namespace {
 Result<void> make_dir(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     return errno_error("mkdir " + path, errno);
-  }
-  return {};
-}
-
-Result<void> write_all(int fd, std::string_view data, const std::string& path) {
-  while (!data.empty()) {
-    const ssize_t n = ::write(fd, data.data(), data.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno_error("write " + path, errno);
-    data.remove_prefix(static_cast<std::size_t>(n));
   }
   return {};
 }

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "image/reference.h"
@@ -218,8 +219,7 @@ io::Task<Result<runtime::Created>> PodWorker::create(Container* c) {
         "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(net_->netns.get());
   }
   const std::string dir = run_path() + "/containers/" + c->view.name;
-  std::error_code error;
-  std::filesystem::create_directories(dir, error);
+  static_cast<void>(make_directories(dir));  // what is opened below says it
   c->message_file = dir + "/" + std::to_string(c->st.restarts) + "-message";
   {
     const Fd fd(::open(c->message_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
@@ -569,8 +569,7 @@ Result<std::string> PodWorker::log_path(std::string_view container, bool previou
 runtime::LogFile* PodWorker::role_log(Container* c) {
   if (c->role_log) return c->role_log.get();
   const std::string dir = log_dir(c->view.name);
-  std::error_code error;
-  std::filesystem::create_directories(dir, error);
+  static_cast<void>(make_directories(dir));  // what is opened below says it
   auto opened = runtime::LogFile::open(dir + "/0.log", host_.settings().logs);
   if (!opened) {
     KNIT_LOG(Error, "a built-in container's log cannot be opened", KV("error", opened.error()));
@@ -635,8 +634,7 @@ Result<void> PodWorker::open_logs(Container* c, Fd& out, Fd& err) {
 
 void PodWorker::pump(Container* c, Fd read_end, std::string stream) {
   const std::string dir = log_dir(c->view.name);
-  std::error_code error;
-  std::filesystem::create_directories(dir, error);
+  static_cast<void>(make_directories(dir));  // what is opened below says it
   std::shared_ptr<runtime::LogFile> file;
   if (!c->logs.empty()) {
     file = c->logs.front()->file;
