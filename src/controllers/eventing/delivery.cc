@@ -52,7 +52,9 @@ Json effective_delivery(const Json& subscription_delivery, const Json& channel_d
   const Json& source = own ? subscription_delivery : channel_delivery;
   if (!source.is_object() || source.get_object().empty()) return {};
   Json out = JsonObject();
-  for (const auto field : {"retry", "timeout", "backoffPolicy", "backoffDelay", "retryAfterMax"}) {
+  // DIFFERS: upstream drops `format` here (7.1: it is honoured everywhere).
+  for (const auto field :
+       {"retry", "timeout", "backoffPolicy", "backoffDelay", "retryAfterMax", "format"}) {
     if (const Json* v = json::find(source, field)) json::set(out, {field}, *v);
   }
   if (dead_letter_sink) {

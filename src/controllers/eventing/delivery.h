@@ -18,7 +18,7 @@ void put_address(Json& status, std::string_view prefix, const std::optional<Addr
 std::optional<Address> resolve_sink(Subject& subject, std::string_view cluster_domain);
 
 /// What one subscriber gets: the subscription's delivery if it says anything, else the channel's,
-/// never field by field; `format` is dropped, the dead letter sink is resolved. Null when neither
+/// never field by field; the dead letter sink is resolved. Null when neither
 /// says anything. (eventing.md 1.5)
 Json effective_delivery(const Json& subscription_delivery, const Json& channel_delivery,
                         const std::optional<Address>& dead_letter_sink);

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/iso_duration.h"
 #include "base/json.h"
 #include "base/result.h"
 #include "base/time.h"
@@ -36,10 +37,6 @@ struct Policy {
 /// Reads a DeliverySpec (its deadLetterSink is resolved elsewhere). Errors: InvalidArgument naming
 /// the field.
 Result<Policy> parse_delivery(const Json& delivery);
-
-/// ISO 8601 ("PT0.2S", "P1DT2H", "-PT1S"); years are 365.2425 days, months a twelfth of that.
-/// Errors: InvalidArgument.
-Result<Duration> parse_iso_duration(std::string_view text);
 
 enum class Verdict { Delivered, Retry, Failed };
 /// Of a status; 0 stands for no answer (refused, timed out, garbage).

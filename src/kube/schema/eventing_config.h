@@ -1,5 +1,5 @@
-// What Eventing's admission and its controllers both read: the YAML documents inside its ConfigMaps
-// and ISO-8601 durations. Pure functions.
+// What Eventing's admission and its controllers both read: the YAML documents inside its ConfigMaps.
+// Pure functions.
 #pragma once
 
 #include <optional>
@@ -8,7 +8,6 @@
 
 #include "base/json.h"
 #include "base/result.h"
-#include "base/time.h"
 
 namespace knit::schema {
 
@@ -28,10 +27,5 @@ Result<BrokerDefaults> broker_defaults(std::string_view document, std::string_vi
 /// {apiVersion, kind, spec?} of a channel: default-ch-webhook's key default-ch-config; an
 /// InMemoryChannel when the document is absent. Source: pkg/apis/messaging/config
 Result<Json> default_channel(std::string_view document, std::string_view ns);
-
-/// "PT0.2S", "P1DT2H": calendar units count as upstream's approximation (a year is 365.2425 days, a
-/// month a twelfth of it). nullopt when it is none, or too long for 64-bit nanoseconds.
-/// Source: rickb777/date period.Parse
-std::optional<Duration> parse_iso8601_duration(std::string_view text);
 
 }  // namespace knit::schema

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "base/hash.h"
+#include "base/iso_duration.h"
 #include "cron/schedule.h"
+#include "events/filter/cesql.h"
 #include "kube/names.h"
 #include "kube/schema/eventing_config.h"
 #include "kube/schema/knative_errors.h"
@@ -16,7 +18,7 @@ using json::find;
 using json::str;
 
 constexpr std::size_t kMaxFilterDepth = 16;
-constexpr std::size_t kMaxExpression = 64 << 10;  // bytes of a CESQL text
+constexpr std::size_t kShown = 200;  // bytes of an expression in a message
 
 bool is_set(const Json* v) { return v != nullptr && !v->is_null(); }
 bool is_empty(const Json* v) {
@@ -86,7 +88,7 @@ class Checker {
       if (!is_set(v)) return;
       if (!allowed) return errors_.disallowed(at(path, field));
       const auto text = str(*d, {field});
-      const auto parsed = parse_iso8601_duration(text);
+      const auto parsed = parse_iso_duration(text);
       if (!parsed || parsed->count() < least) errors_.invalid(text, at(path, field));
     };
     duration("timeout", feature(context_, "delivery-timeout", "enabled"), 1);
@@ -180,10 +182,7 @@ class Checker {
       } else if (name == "not") {
         if (!is_empty(&value)) filter(value, here, depth + 1);
       } else if (name == "cesql") {
-        if (value.is_string() && value.get_string().size() > kMaxExpression) {
-          errors_.add("an expression has at most " + std::to_string(kMaxExpression) + " bytes",
-                      here);
-        }
+        expression(value, here);
       } else {
         errors_.disallowed(here);  // the nested levels have no schema of their own
         continue;
@@ -192,6 +191,13 @@ class Checker {
     }
     if (dialects > 1) {
       errors_.add("multiple dialects found, filters can have only one dialect set", path);
+    }
+  }
+  void expression(const Json& value, const std::string& path) {
+    if (!value.is_string() || value.get_string().empty()) return;
+    const std::string_view text(value.get_string());
+    if (const auto program = events::cesql::Program::compile(text); !program) {
+      errors_.invalid(text.substr(0, kShown), path, program.error().message());
     }
   }
   /// Everything of spec but `mutable_fields` stays as it was.
