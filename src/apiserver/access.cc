@@ -22,6 +22,10 @@ constexpr Rule kRules[] = {
     {"system:knit:node", "get|update|patch", "pods/status|nodes/status"},
     {"system:knit:node", "create|update|patch", "events|events.events.k8s.io"},
     {"system:knit:node", "create", "serviceaccounts/token"},
+    {"system:knit:events", "get|list|watch",
+     "brokers.eventing.knative.dev|triggers.eventing.knative.dev|"
+     "inmemorychannels.messaging.knative.dev|pingsources.sources.knative.dev"},
+    {"system:knit:events", "get|update|patch", "inmemorychannels/status.messaging.knative.dev"},
     {"system:knit:events", "create|update|patch", "events|events.events.k8s.io"},
     {"system:knit:events", "get|list|watch",
      "brokers.eventing.knative.dev|triggers.eventing.knative.dev|"

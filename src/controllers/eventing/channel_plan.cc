@@ -1,6 +1,8 @@
 // Channels (a template and the channel behind it) and InMemoryChannels (the built-in dispatcher's).
 // Source: knative/eventing pkg/reconciler/channel/channel.go,
 // pkg/reconciler/inmemorychannel/controller, pkg/apis/messaging/v1/*_lifecycle.go
+#include <algorithm>
+
 #include "controllers/eventing/config.h"
 #include "controllers/eventing/delivery.h"
 #include "controllers/eventing/eventing.h"
@@ -8,7 +10,6 @@
 namespace knit::eventing {
 namespace {
 constexpr std::string_view kDispatcher = "imc-dispatcher";
-using reconcile::Signal;
 
 void reconcile_channel(Subject& s, const EventingSettings& settings) {
   auto& conditions = s.conditions();
@@ -122,20 +123,15 @@ bool ensure_service(Subject& s, const Key& service, const EventingSettings& sett
 
 void sync_subscribers(Subject& s, const EventingSettings& settings) {
   JsonArray want = wanted_subscribers(s.world(), s.dom(), settings);
-  const Json served = s.world().signal(Signal::Delivery, s.key());
+  // The data plane writes the entries (as upstream's dispatcher does); those of Subscriptions that
+  // went go here.
   JsonArray status;
-  for (const auto& subscriber : want) {
-    const auto uid = json::str(subscriber, {"uid"});
-    const Json* state = json::find(served, {"subscribers", uid});
-    if (state == nullptr) continue;  // not picked up yet
-    Json entry = JsonObject();
-    json::set(entry, {"uid"}, Json(uid));
-    json::set(entry, {"observedGeneration"}, Json(json::i64(*state, {"observedGeneration"})));
-    json::set(entry, {"ready"}, Json(json::boolean(*state, {"ready"}) ? "True" : "False"));
-    if (const auto why = json::str(*state, {"message"}); !why.empty()) {
-      json::set(entry, {"message"}, Json(why));
-    }
-    status.push_back(std::move(entry));
+  for (const auto& state : json::array(s.dom(), {"status", "subscribers"})) {
+    const auto uid = json::str(state, {"uid"});
+    const bool wanted = std::any_of(want.begin(), want.end(), [&](const Json& subscriber) {
+      return json::str(subscriber, {"uid"}) == uid;
+    });
+    if (wanted) status.push_back(state);
   }
   put(s.status(), "subscribers", status.empty() ? Json() : Json(std::move(status)));
   if (json::array(s.dom(), {"spec", "subscribers"}) == want) return;
@@ -203,7 +199,6 @@ Planner in_memory_channel_planner(EventingSettings settings) {
     reconcile_in_memory(s, settings);
     return s.finish("inmemorychannel-controller");
   };
-  planner.signals = {reconcile::Signal::Delivery};
   planner.triggers = {reconcile::by_owner(res::services(), res::imcs())};
   replan_all(planner, {res::services(), res::ksvcs(), res::brokers(), res::channels(),
                        res::sequences(), res::parallels()});

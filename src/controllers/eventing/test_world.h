@@ -1,5 +1,5 @@
 // Eventing's planners with the core controllers in one world, below admission. What the data plane
-// does is played by the test: endpoints and signals.
+// does is played by the test: endpoints and the channels' status.subscribers.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -72,15 +72,18 @@ struct EventingWorld : controllers::core::CoreWorld {
     for (int round = 0; round < 3; ++round) {
       for (const auto& object : backend.list(res::imcs())) {
         const Json imc = object->parse();
-        Json state = JsonObject();
+        JsonArray entries;
         for (const auto& s : json::array(imc, {"spec", "subscribers"})) {
-          const auto uid = json::str(s, {"uid"});
-          json::set(state, {"subscribers", uid, "observedGeneration"},
-                    Json(json::i64(s, {"generation"})));
-          json::set(state, {"subscribers", uid, "ready"}, Json(ready));
-          if (!ready) json::set(state, {"subscribers", uid, "message"}, Json("log is full"));
+          Json entry = JsonObject();
+          json::set(entry, {"uid"}, Json(json::str(s, {"uid"})));
+          json::set(entry, {"observedGeneration"}, Json(json::i64(s, {"generation"})));
+          json::set(entry, {"ready"}, Json(ready ? "True" : "False"));
+          if (!ready) json::set(entry, {"message"}, Json("log is full"));
+          entries.push_back(std::move(entry));
         }
-        backend.signals().set(reconcile::Signal::Delivery, object->key(), std::move(state));
+        Json status = JsonObject();
+        json::set(status, {"subscribers"}, std::move(entries));
+        ASSERT_TRUE(backend.status(object->key(), std::move(status)));
       }
       loop.settle();
     }
