@@ -1,5 +1,6 @@
 #include "apiserver/api.h"
 
+#include <strings.h>
 #include <zlib.h>
 
 #include "apiserver/call.h"
@@ -237,6 +238,23 @@ bool Api::not_modified(const Call& call, const std::string& etag) const {
 io::Task<void> Api::non_resource(CallPtr call) {
   const std::string& path = call->request.path;
   const auto parts = path_parts(path);
+  constexpr std::string_view kEvents = "/knit/events/";
+  if (deps_.events && path.starts_with(kEvents)) {
+    http::Request request;  // without the headers that say who asks
+    request.method = call->request.method;
+    request.path = path.substr(kEvents.size() - 1);
+    request.query = call->request.query;
+    for (const auto& [name, value] : call->request.headers.fields()) {
+      const bool event = ::strncasecmp(name.c_str(), "ce-", 3) == 0 ||
+                         ::strcasecmp(name.c_str(), "content-type") == 0;
+      if (event) request.headers.add(name, value);
+    }
+    request.body = std::move(call->request.body);
+    auto answering = deps_.events(std::move(request));
+    http::Response response = co_await answering;
+    (void)co_await call->responder->send(std::move(response));
+    co_return;
+  }
   const bool reading = call->request.method == "GET" || call->request.method == "HEAD";
   if (!reading) {
     http::Response response = text_answer(404, "404 page not found\n");

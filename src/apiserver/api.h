@@ -39,6 +39,9 @@ struct ApiDependencies {
   Random* random = nullptr;   // required
   Tokens* tokens = nullptr;   // null: no bearer token is accepted or issued
   LogSource* logs = nullptr;  // null: logs are refused by name
+  /// Answers what is below /knit/events/ (paths without that prefix), for system:masters only; null:
+  /// it is not there.
+  std::function<io::Task<http::Response>(http::Request)> events;
   /// Why the server is not ready yet; empty: it is.
   std::function<std::string()> not_ready;
   std::string git_version = "v1.35.0+knit";

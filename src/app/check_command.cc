@@ -148,25 +148,6 @@ Input read_paths(const std::vector<std::string>& paths) {
   return out;
 }
 
-/// As kubectl: --kubeconfig, else KUBECONFIG's list, else ~/.kube/config.
-Result<check::input::Access> access_of(const cli::Invocation& in) {
-  std::vector<std::string> files;
-  if (const auto path = in.text("kubeconfig"); !path.empty()) {
-    files.push_back(path);
-  } else {
-    std::string list = environment(in, "KUBECONFIG");
-    while (!list.empty()) {
-      const auto colon = list.find(':');
-      if (colon != 0) files.push_back(list.substr(0, colon));
-      list = colon == std::string::npos ? "" : list.substr(colon + 1);
-    }
-    if (files.empty()) files.push_back(environment(in, "HOME") + "/.kube/config");
-  }
-  return check::input::load_kubeconfig(files, in.text("context"), [](const std::string& path) {
-    return check::input::read_text(path, 16 << 20);
-  });
-}
-
 /// Adds the cluster that the flags name. Nothing, or the exit status after a message.
 std::optional<int> read_cluster(const cli::Invocation& in, check::ObjectSet& set) {
   const auto access = access_of(in);
@@ -334,6 +315,25 @@ int run_check(const cli::Invocation& in) {
 }
 
 }  // namespace
+
+Result<check::input::Access> access_of(const cli::Invocation& in, std::string otherwise) {
+  std::vector<std::string> files;
+  if (const auto path = in.text("kubeconfig"); !path.empty()) {
+    files.push_back(path);
+  } else {
+    std::string list = environment(in, "KUBECONFIG");
+    while (!list.empty()) {
+      const auto colon = list.find(':');
+      if (colon != 0) files.push_back(list.substr(0, colon));
+      list = colon == std::string::npos ? "" : list.substr(colon + 1);
+    }
+    if (otherwise.empty()) otherwise = environment(in, "HOME") + "/.kube/config";
+    if (files.empty()) files.push_back(std::move(otherwise));
+  }
+  return check::input::load_kubeconfig(files, in.text("context"), [](const std::string& path) {
+    return check::input::read_text(path, 16 << 20);
+  });
+}
 
 cli::Command check_command() {
   using Kind = cli::Flag::Kind;

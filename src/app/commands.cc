@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "app/check_command.h"
+#include "app/event_command.h"
 #include "app/process.h"
 #include "cli/up.h"
 
@@ -67,6 +68,7 @@ std::vector<cli::Command> all_commands() {
   out.push_back(std::move(node));
   for (auto& command : data_commands()) out.push_back(std::move(command));
   out.push_back(check_command());
+  for (auto& command : event_commands()) out.push_back(std::move(command));
   return out;
 }
 

@@ -62,6 +62,10 @@ class Events {
   }
 
   void on_message(ipc::Process peer, ipc::Received message) {
+    if (peer == ipc::Process::Server && message.type == ipc::MessageType::ApiOpen &&
+        message.fds.size() == 1 && !stopping_) {
+      return host_->administer(io::socket_stream(loop_, std::move(message.fds[0])));
+    }
     if (peer != ipc::Process::Supervisor || message.type != ipc::MessageType::Listener) return;
     const auto listener = message.as<ipc::Listener>();
     const auto purpose = listener ? ipc::parse_role_purpose(listener->purpose) : std::nullopt;

@@ -6,6 +6,7 @@
 #include "apiserver/server.h"
 #include "app/control.h"
 #include "app/event_roles.h"
+#include "app/events_link.h"
 #include "app/log_source.h"
 #include "app/processes.h"
 #include "app/tokens.h"
@@ -48,7 +49,12 @@ std::string admin_kubeconfig(const cli::Settings& settings, const std::string& r
 class Server {
  public:
   Server(io::RealLoop& loop, cli::Settings settings)
-      : loop_(loop), settings_(std::move(settings)), random_(system_random()), logs_(loop) {}
+      : loop_(loop),
+        settings_(std::move(settings)),
+        random_(system_random()),
+        logs_(loop),
+        events_(loop,
+                [this] { return bootstrap_ ? bootstrap_->peer(ipc::Process::Events) : nullptr; }) {}
 
   Result<void> open(Fd channel) {
     const WallTime now = loop_.wall_now();
@@ -89,6 +95,7 @@ class Server {
     dependencies.random = random_.get();
     dependencies.tokens = tokens_.get();
     dependencies.logs = &logs_;
+    dependencies.events = [this](http::Request request) { return events_.ask(std::move(request)); };
     dependencies.server_address =
         io::to_string(io::Endpoint{settings_.api_address, settings_.api_port});
     dependencies.not_ready = [this] {
@@ -223,6 +230,7 @@ class Server {
   void on_peer(ipc::Process peer) {
     if (peer == ipc::Process::Proxy) control_->proxy().connect(*bootstrap_->peer(peer));
     if (peer == ipc::Process::Node) logs_.set_channel(bootstrap_->peer(peer));
+    if (peer == ipc::Process::Events) events_.renew();
   }
 
   void on_message(ipc::Process peer, ipc::Received message) {
@@ -263,6 +271,7 @@ class Server {
   std::map<std::string, std::shared_ptr<const pki::Authority>> meshes_;
   std::unique_ptr<store::Store> store_;
   NodeLogs logs_;
+  EventsLink events_;
   std::unique_ptr<Control> control_;
   std::optional<EventRoles> roles_;
   std::unique_ptr<ServiceAccountTokens> tokens_;

@@ -3,6 +3,7 @@
 #include <netdb.h>
 
 #include "check/input/cluster.h"
+#include "check/input/live.h"
 #include "io/real_loop.h"
 #include "io/stream.h"
 
@@ -70,8 +71,7 @@ io::Task<void> carry_out(io::RealLoop* loop, http::Connector connector, Access a
 
 }  // namespace
 
-Result<void> read_live(const Access& access, const ClusterOptions& options, ObjectSet& out) {
-  KNIT_TRY(auto loop, io::RealLoop::create(1));
+Result<http::Connector> connector_to(io::Loop& loop, const Access& access) {
   auto way = std::make_shared<Way>();
   way->access = access;
   if (access.tls) {
@@ -83,14 +83,19 @@ Result<void> read_live(const Access& access, const ClusterOptions& options, Obje
     config.insecure_skip_verify = access.insecure;
     KNIT_TRY(way->tls, io::tls_client_context(config));
   }
+  return http::Connector([l = &loop, way] { return connect(l, way); });
+}
+
+Result<void> read_live(const Access& access, const ClusterOptions& options, ObjectSet& out) {
+  KNIT_TRY(auto loop, io::RealLoop::create(1));
+  KNIT_TRY(auto connector, connector_to(*loop, access));
   const std::string server = access.host + ":" + std::to_string(access.port);
   Result<void> result = Error(Code::DeadlineExceeded,
                               "it did not answer everything within " +
                                   std::to_string(options.timeout / std::chrono::seconds(1)) + " s");
   auto timer = loop->after(options.timeout, [&loop] { loop->stop(); });
-  auto task = loop->spawn_scoped(carry_out(
-      loop.get(), [l = loop.get(), way] { return connect(l, way); }, access, options, &out,
-      &result));
+  auto task = loop->spawn_scoped(
+      carry_out(loop.get(), std::move(connector), access, options, &out, &result));
   loop->run();
   task.cancel();
   if (!result) return std::move(result).error().within(server);

@@ -107,7 +107,7 @@ bool Dispatcher::may_claim() const {
 
 void Dispatcher::offer(Seq seq, const std::shared_ptr<const StoredEvent>& event,
                        std::size_t bytes) {
-  if (!caught_up_ || seq < looked_) return;
+  if (!caught_up_ || seq < looked_ || seq >= sub_.until) return;
   if (ahead_.size() >= kMaxAhead || ahead_bytes_ + bytes > kMaxAheadBytes) {
     caught_up_ = false;  // the log keeps it
     looked_ = seq;
@@ -186,6 +186,7 @@ void Dispatcher::looked(Result<ReadResult> result) {
       step(record.seq, Step::What::Damaged, 0, 0, event.error().message());
       continue;
     }
+    if (record.seq >= sub_.until) continue;
     if (sub_.filter && !sub_.filter->matches(event->event)) continue;
     ahead_.push_back({record.seq, std::make_shared<const StoredEvent>(std::move(*event)),
                       record.payload->size()});

@@ -32,6 +32,7 @@ class Sender {
 
 struct Subscription {
   std::string name;                      // of the cursor; an object's uid
+  std::string label;                     // for people: "trigger t"
   std::shared_ptr<const Filter> filter;  // null: everything
   Endpoint subscriber;
   std::optional<Endpoint> reply;
@@ -42,6 +43,8 @@ struct Subscription {
   bool strict_replies = false;  // brokers: a body that is no event is a failure
   std::size_t max_in_flight = 64;
   Limits limits;  // of replies
+  std::optional<Seq> from = {};  // where a new cursor starts; none: with the next event
+  Seq until = UINT64_MAX;        // events from here on are of no interest
 };
 
 /// One step in the life of an event with one subscriber, for traces and metrics.

@@ -98,7 +98,7 @@ void Hub::set_subscriptions(std::vector<Subscription> subscriptions) {
       dispatcher->settle(stream_->next());  // by the filter that it had
       dispatcher->update(std::move(subscription));
     } else {
-      Cursor* cursor = stream_->subscribe(name, stream_->next());
+      Cursor* cursor = stream_->subscribe(name, subscription.from.value_or(stream_->next()));
       dispatcher = std::make_unique<Dispatcher>(loop_, *stream_, *cursor, sender_, shared_,
                                                 std::move(subscription));
       fresh.push_back(dispatcher.get());

@@ -14,6 +14,9 @@ constexpr std::string_view kLogModule = "events";
 std::string_view kind_name(StreamKind kind) {
   return kind == StreamKind::Broker ? "broker" : "channel";
 }
+std::string label_of(StreamKind kind, const std::string& ns, const std::string& name) {
+  return std::string(kind_name(kind)) + " " + ns + "/" + name;
+}
 std::string stream_name(const StreamKey& key) {
   return std::string(kind_name(key.kind)) + "/" + key.ns + "/" + key.name + "/" + key.uid;
 }
@@ -34,6 +37,10 @@ Engine::Engine(io::Loop& loop, std::shared_ptr<LogDisk> disk, Sender& sender, En
   shared_.max_held_bytes = options.max_held_bytes;
   shared_.reply = [link = std::weak_ptr<Link>(link_)](std::string broker, StoredEvent event) {
     return reply(link, std::move(broker), std::move(event));
+  };
+  shared_.observe = [this](const Step& step) {
+    const auto it = stream_of_.find(step.subscriber);
+    if (it != stream_of_.end()) tracer_.step(it->second, step, loop_.wall_now());
   };
 }
 Engine::~Engine() = default;
@@ -56,6 +63,7 @@ io::Task<Result<void>> Engine::apply(std::vector<StreamSpec> wanted) {
   for (auto it = streams_.begin(); it != streams_.end();) {
     const auto spec = specs.find(it->first);
     const bool stays = spec != specs.end() && spec->second->key == it->second.key;
+    if (!stays) forget(it->second);
     it = stays ? std::next(it) : streams_.erase(it);
   }
   // Everything on the disk that nobody names, this run's and those of runs before.
@@ -80,12 +88,13 @@ io::Task<Result<void>> Engine::apply(std::vector<StreamSpec> wanted) {
         continue;
       }
       auto hub = std::make_unique<Hub>(loop_, std::move(*stream), sender_, shared_);
-      streams_.emplace(name, Entry{spec->key, std::move(hub)});
+      streams_.emplace(name, Entry{spec->key, std::move(hub), {}, {}, {}});
     }
-    Hub& hub = *streams_.at(name).hub;
-    hub.stream().set_options(spec->options);
-    hub.set_subscriptions(std::move(spec->subscriptions));
-    failed(co_await hub.stream().flush());
+    Entry& entry = streams_.at(name);
+    entry.hub->stream().set_options(spec->options);
+    entry.subscriptions = std::move(spec->subscriptions);
+    subscribe(entry);
+    failed(co_await entry.hub->stream().flush());
   }
   co_return out;
 }
@@ -124,8 +133,12 @@ io::Task<Outcome> Engine::accept(StreamKind kind, Target target, StoredEvent eve
   if (kind == StreamKind::Broker && !arrive(event.event, loop_.wall_now(), options_.max_ttl)) {
     co_return Outcome::TtlExhausted;
   }
+  const std::string id = event.event.id;
   const auto seq = co_await hub->append(std::move(event));
-  if (seq) co_return Outcome::Accepted;
+  if (seq) {
+    tracer_.accepted(label_of(kind, target.ns, target.name), *seq, id);
+    co_return Outcome::Accepted;
+  }
   *text = seq.error().message();
   co_return outcome_of(seq.error());
 }

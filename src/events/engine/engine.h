@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "events/delivery/hub.h"
+#include "events/engine/trace.h"
 #include "events/model/ingress.h"
 
 namespace knit::events {
@@ -68,6 +69,24 @@ class Engine {
   /// Writes everything down and delivers nothing more.
   io::Task<Result<void>> stop();
   Hub* find(StreamKind kind, const std::string& ns, const std::string& name);
+
+  // For people, as JSON.
+  /// Streams with what they hold, and their subscribers with counts and lag.
+  Json overview();
+  /// Every event with this id: where it was accepted, what each filter says, each try, how it
+  /// stands. Looks into memory, then through the logs.
+  io::Task<Json> trace(std::string id);
+  /// The newest events, at most `limit`, of one stream. Errors: NotFound.
+  io::Task<Result<Json>> recent(StreamKind kind, std::string ns, std::string name, Seq from,
+                                std::size_t limit);
+  /// Events whose dead letter sink failed, too: they rest, and are tried again now and then.
+  io::Task<Json> parked();
+  /// Tries them again now; of one subscriber (uid or label) or, empty, of all. The number.
+  std::size_t redrive(const std::string& subscriber);
+  /// Delivers [from, what is there now) of a stream once more to one of its subscribers (uid or
+  /// label). Ends with the process. Errors: NotFound, ResourceExhausted.
+  Result<Json> replay(StreamKind kind, const std::string& ns, const std::string& name,
+                      const std::string& subscriber, Seq from);
   Shared& shared() { return shared_; }
   const EngineStats& stats() const { return stats_; }
 
@@ -75,6 +94,9 @@ class Engine {
   struct Entry {
     StreamKey key;
     std::unique_ptr<Hub> hub;
+    std::vector<Subscription> subscriptions;
+    std::vector<Subscription> replays;  // beside them, until they are through
+    std::vector<std::string> known;     // names of both in stream_of_
   };
   using Name = std::tuple<StreamKind, std::string, std::string>;
   struct Link;
@@ -82,6 +104,10 @@ class Engine {
   static std::string directory_of(const StreamKey& key);
   http::Response told(Outcome outcome, std::string_view text = {});
   io::Task<Outcome> accept(StreamKind kind, Target target, StoredEvent event, std::string* text);
+  void subscribe(Entry& entry);
+  void forget(Entry& entry);
+  void end_replays(Entry& entry);
+  Json describe(const Entry& entry, const Record& record, const StoredEvent& event);
   static io::Task<int> reply(std::weak_ptr<Link> link, std::string broker, StoredEvent event);
 
   io::Loop& loop_;
@@ -91,6 +117,9 @@ class Engine {
   Shared shared_;
   std::map<Name, Entry> streams_;
   EngineStats stats_;
+  Tracer tracer_;
+  std::unordered_map<std::string, std::string> stream_of_;  // by a subscriber's name
+  std::uint64_t replays_ = 0;
   std::shared_ptr<Link> link_;
 };
 

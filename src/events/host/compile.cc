@@ -18,6 +18,7 @@ Json status_entry(const SubscriberView& s, const std::string& error) {
 Subscription of_subscriber(const SubscriberView& s, const std::string& ns) {
   Subscription out;
   out.name = s.uid;
+  out.label = "subscription " + s.name;
   out.subscriber = s.subscriber;
   out.reply = s.reply;
   out.dead_letter = s.delivery.dead_letter;
@@ -30,6 +31,7 @@ Subscription of_subscriber(const SubscriberView& s, const std::string& ns) {
 Subscription of_trigger(const TriggerView& t, const BrokerView& broker) {
   Subscription out;
   out.name = t.uid;
+  out.label = "trigger " + t.name;
   out.filter = t.filter;
   out.subscriber = t.subscriber;
   out.reply_broker = broker.ns + "/" + broker.name;

@@ -1,6 +1,7 @@
 #include "events/host/host.h"
 
 #include "base/log.h"
+#include "events/host/admin.h"
 
 namespace knit::events {
 namespace {
@@ -99,6 +100,21 @@ void Host::start(std::function<void()> serving) {
   follow(*pings_);
 }
 
+void Host::administer(std::unique_ptr<io::Stream> stream) {
+  if (!admin_) {
+    http::ServerSettings settings;
+    settings.max_connections = 16;
+    settings.max_body = settings_.door.max_body;
+    admin_ = std::make_unique<http::Server>(
+        loop_, settings,
+        [this](http::Request request, http::Peer, http::Responder& responder) {
+          return events::administer(engine_.get(), std::move(request), &responder);
+        },
+        admin_error);
+  }
+  admin_->serve(std::move(stream));
+}
+
 void Host::changed() {
   dirty_ = true;
   // Posted: an informer's task must not run ours.
@@ -168,6 +184,7 @@ io::Task<Result<void>> Host::stop() {
   channels_->informer.reset();
   pings_->informer.reset();
   ping_->stop();
+  admin_.reset();
   ingress_->drain();
   dispatcher_->drain();
   return engine_->stop();

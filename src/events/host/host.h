@@ -40,6 +40,8 @@ class Host {
   /// Accepts nothing more, writes everything down. Call it once, then destroy.
   io::Task<Result<void>> stop();
   bool serving() const { return serving_; }
+  /// One connection of `knit event`: HTTP/1.1 as admin.h says, from somebody who may.
+  void administer(std::unique_ptr<io::Stream> stream);
   Engine& engine() { return *engine_; }
   const PingStats& pings() const { return ping_->stats(); }
 
@@ -60,6 +62,7 @@ class Host {
   std::unique_ptr<PingRunner> ping_;
   std::set<std::pair<std::string, std::string>> without_channel_;
   std::unique_ptr<RoleDoor> ingress_, dispatcher_;
+  std::unique_ptr<http::Server> admin_;
   std::unique_ptr<Kind<BrokerView>> brokers_;
   std::unique_ptr<Kind<TriggerView>> triggers_;
   std::unique_ptr<Kind<ChannelView>> channels_;

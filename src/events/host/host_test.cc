@@ -52,6 +52,11 @@ class HostTest : public testing::Test {
                                                               std::vector<std::string> hops) {
     co_return t->road.arrive(role, std::move(hops));
   }
+  static io::Task<Result<std::unique_ptr<io::Stream>>> dial(HostTest* t) {
+    auto [a, b] = io::memory_streams(t->loop);
+    t->host->administer(std::move(a));
+    co_return std::move(b);
+  }
   std::optional<http::Response> post(const std::string& role, http::Request request,
                                      std::vector<std::string> hops = {}) {
     clients.push_back(std::make_unique<http::Client>(
@@ -239,6 +244,87 @@ TEST_F(HostTest, PingSourcesTickIntoABroker) {
   api.remove(kPing);
   loop.advance(2min);
   EXPECT_EQ(sub.got.size(), 2u);
+}
+
+// knit event: what the data plane tells and does for people.
+TEST_F(HostTest, Administers) {
+  api.merge(kBroker, R"({"spec":{"delivery":{"retry":0}},
+      "status":{"deadLetterSinkUri":"http://dls"}})");
+  start();
+  http::Client admin(loop, [this] { return dial(this); }, http::ClientSettings{.host = "admin"});
+  const auto ask = [&](std::string method, std::string path, std::string query,
+                       http::Request base = {}) {
+    base.method = std::move(method);
+    base.path = std::move(path);
+    base.query = http::Query(query);
+    std::optional<Result<http::Response>> out;
+    const auto scope = loop.spawn_scoped(keep(admin.send(std::move(base)), &out));
+    loop.settle();
+    KNIT_CHECK(out && *out);
+    return std::move(**out);
+  };
+  const auto json_of = [&](const http::Response& r) {
+    auto dom = json::parse(r.body);
+    KNIT_CHECK(dom.has_value());
+    return std::move(*dom);
+  };
+  EXPECT_EQ(ask("POST", "/send", "namespace=ns&name=b", event("/")).status, 202);
+  EXPECT_EQ(ask("POST", "/send", "kind=channel&namespace=ns&name=c", event("/")).status, 202);
+  EXPECT_EQ(ask("POST", "/send", "namespace=ns&name=none", event("/")).status, 404);
+  EXPECT_EQ(sub.got.size(), 2u);
+  sub.answer = [](const http::Request&) { return http::Response{400, {}, {}}; };
+  http::Request second = event("/");
+  second.headers.set("ce-id", "2");
+  EXPECT_EQ(ask("POST", "/send", "namespace=ns&name=b", second).status, 202);
+  loop.advance(100ms);
+
+  const Json one = json_of(ask("GET", "/trace", "id=1"));
+  ASSERT_EQ(json::array(one, {"events"}).size(), 2u) << json::print(one);
+  const Json& at = json::array(one, {"events"})[0];
+  EXPECT_EQ(json::str(at, {"stream"}), "broker ns/b");
+  EXPECT_EQ(json::str(at, {"event", "source"}), "/s");
+  const Json& t = json::array(at, {"subscribers"}).at(0);
+  EXPECT_EQ(json::str(t, {"label"}), "trigger t");
+  EXPECT_TRUE(json::boolean(t, {"filter"}));
+  EXPECT_EQ(json::str(t, {"state"}), "finished");
+  EXPECT_EQ(json::str(json::array(t, {"steps"}).at(0), {"what"}), "attempt");
+  EXPECT_EQ(json::i64(json::array(t, {"steps"}).at(0), {"status"}), 200);
+
+  const Json two = json_of(ask("GET", "/trace", "id=2"));
+  const Json& parked = json::array(json::array(two, {"events"}).at(0), {"subscribers"}).at(0);
+  EXPECT_EQ(json::str(parked, {"state"}), "parked") << json::print(two);
+  EXPECT_NE(json::print(parked).find("no ServiceEntry allows dls:80"), std::string::npos);
+  const Json dlq = json_of(ask("GET", "/dlq", ""));
+  EXPECT_EQ(json::str(json::array(dlq, {"events"}).at(0), {"event", "id"}), "2");
+  EXPECT_EQ(json::str(json::array(dlq, {"events"}).at(0), {"deadLetterSink"}), "http://dls");
+
+  TestSite dls(loop);
+  road.sites["dls:80"] = &dls.server();
+  EXPECT_EQ(json::i64(json_of(ask("POST", "/redrive", "subscriber=other")), {"redriven"}), 0);
+  EXPECT_EQ(json::i64(json_of(ask("POST", "/redrive", "subscriber=trigger t")), {"redriven"}), 1);
+  loop.advance(100ms);
+  EXPECT_EQ(dls.got.size(), 1u);
+
+  sub.answer = {};
+  const Json again =
+      json_of(ask("POST", "/replay", "namespace=ns&name=b&subscriber=trigger t&from=0"));
+  EXPECT_EQ(json::i64(again, {"until"}), 2);
+  loop.advance(100ms);
+  EXPECT_EQ(sub.got.size(), 5u) << "both of the broker's once more";
+  EXPECT_EQ(ask("POST", "/send", "namespace=ns&name=b", event("/")).status, 202);
+  EXPECT_EQ(sub.got.size(), 6u) << "what comes after goes once";
+  const Json recent = json_of(ask("GET", "/recent", "namespace=ns&name=b&limit=2"));
+  EXPECT_EQ(json::array(recent, {"events"}).size(), 2u);
+  EXPECT_EQ(json::i64(recent, {"next"}), 3);
+  const Json stat = json_of(ask("GET", "/stat", ""));
+  EXPECT_EQ(json::array(json::array(stat, {"streams"}).at(0), {"subscribers"}).size(), 1u)
+      << "the replay is through: " << json::print(stat);
+  for (const char* bad : {"/replay", "/trace", "/recent", "/nothing"}) {
+    EXPECT_GE(ask(bad == std::string_view("/replay") ? "POST" : "GET", bad, "from=0").status, 400)
+        << bad;
+  }
+  EXPECT_EQ(ask("GET", "/recent", "kind=x").status, 400);
+  EXPECT_EQ(ask("GET", "/recent", "from=x").status, 400);
 }
 
 }  // namespace

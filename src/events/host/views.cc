@@ -125,6 +125,7 @@ ChannelView read_channel(const Json& channel) {
   for (const Json& entry : json::array(channel, {"spec", "subscribers"})) {
     SubscriberView s;
     s.uid = text(entry, {"uid"});
+    s.name = text(entry, {"name"});
     s.generation = json::i64(entry, {"generation"});
     s.subscriber = endpoint(entry, "subscriber", kDispatcherRole);
     s.trigger_uid = trigger_of(s.subscriber.url);

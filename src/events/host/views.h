@@ -42,7 +42,7 @@ struct TriggerView {
 };
 
 struct SubscriberView {
-  std::string uid;
+  std::string uid, name;
   std::int64_t generation = 0;
   std::string trigger_uid;  // it is a trigger's, through the broker's filter
   std::string error;

@@ -4,8 +4,9 @@
 //   hello get [-i] [-H "Name: value"]... http://host[:port]/path
 //
 // Server: answers "Hello Openshift!" (or $RESPONSE) on $PORT (8080). /headers echoes the request's
-// headers one per line, /sleep/MS answers after MS milliseconds, anything else greets. SIGTERM ends
-// it with code 0 once the answers in flight are written.
+// headers one per line, /sleep/MS answers after MS milliseconds, a CloudEvent (anything with ce-id,
+// or structured) is written to standard output and answered 202 without a body, anything else is
+// greeted. SIGTERM ends it with code 0 once the answers in flight are written.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -145,12 +146,26 @@ static void answer(struct connection *c, const char *head) {
     if (c->body_left > 0) c->body = BODY_LENGTH;
   }
   c->answer_at = 0;
+  const int headers = strncmp(path, "/headers", 8) == 0 && (path[8] == ' ' || path[8] == '?');
+  char id[256] = "";
+  const int event = !headers && (header(head, "ce-id", id, sizeof id) ||
+                                 (header(head, "Content-Type", value, sizeof value) &&
+                                  strncasecmp(value, "application/cloudevents", 23) == 0));
+  if (event) {  // a subscriber's answer has no body, or is an event
+    char type[256] = "", source[256] = "";
+    header(head, "ce-type", type, sizeof type);
+    header(head, "ce-source", source, sizeof source);
+    printf("event id=%s type=%s source=%s\n", id, type, source);
+    fflush(stdout);
+  }
   size_t size = strlen(head) + 1024 + (response ? strlen(response) : 0);
   char *body = malloc(size);
   c->out = malloc(size + 1024);
   if (body == NULL || c->out == NULL) fail("out of memory");
   body[0] = 0;
-  if (strncmp(path, "/headers", 8) == 0 && (path[8] == ' ' || path[8] == '?')) {
+  if (event) {
+    body[0] = 0;
+  } else if (headers) {
     const char *first = strstr(head, "\r\n") + 2;
     size_t used = 0;
     for (const char *p = first; p[0] != '\r' && p[0] != 0; ++p) {
@@ -167,9 +182,9 @@ static void answer(struct connection *c, const char *head) {
     snprintf(body, size, "%s\n", response ? response : "Hello Openshift!");
   }
   const int n = snprintf(c->out, size + 1024,
-                         "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                         "HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
                          "Content-Length: %zu\r\n%s\r\n%s",
-                         strlen(body), c->close_after ? "Connection: close\r\n" : "",
+                         event ? "202 Accepted" : "200 OK", strlen(body), c->close_after ? "Connection: close\r\n" : "",
                          is_head ? "" : body);
   c->out_size = (size_t)n;
   c->out_done = 0;
