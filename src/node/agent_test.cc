@@ -4,7 +4,6 @@
 
 #include "base/random.h"
 #include "io/sim_loop.h"
-#include "kube/roles.h"
 #include "node/agent.h"
 #include "node/fake_node.h"
 
@@ -381,7 +380,6 @@ TEST_F(AgentTest, PodsOfRolesOnlyNeedNoNetwork) {
 }
 
 TEST_F(AgentTest, RolesOfEventsFollowTheProxy) {
-  if (!kube::plays_role("mt-broker-ingress")) GTEST_SKIP() << "not carried out yet";
   run(pod(R"({"image":"knit.local/role/mt-broker-ingress"})"));
   EXPECT_EQ(phase(), "Running");
   EXPECT_EQ(ready(), "False");

@@ -1,5 +1,4 @@
-"""Eventing's control plane on a running Knit: what works (SinkBindings, admission, the objects of the
-seed's file) and that nothing claims to carry events while no role of the data plane runs."""
+"""Eventing's control plane on a running Knit: SinkBindings and admission. events_test.py carries events."""
 import json
 import os
 import unittest
@@ -21,54 +20,7 @@ class Eventing(SystemTest):
         return found.get("status"), found.get("reason"), found.get("message", "")
 
     def setUp(self):
-        done = self.platform.kubectl("apply", "-f", os.path.join(SEED, "knative-eventing-config.yaml"))
-        if "created" in done.stdout:
-            self.assertIn("Warning: Knit does not carry events yet", done.stderr)
-        eventually("the control plane runs", lambda: self.condition(
-            "knativeeventing/knative-eventing", "DeploymentsAvailable", "knative-eventing")[2].startswith(
-                "Waiting on deployments: imc-dispatcher, mt-broker-filter, mt-broker-ingress. "))
-
-    def test_nothing_claims_to_carry_events(self):
-        platform = self.platform
-        status, reason, _ = self.condition("knativeeventing/knative-eventing", "Ready",
-                                           "knative-eventing")
-        self.assertEqual((status, reason), ("False", "RoleNotBuiltIn"))
-        pods = platform.kubectl("get", "pods", "-n", "knative-eventing").stdout
-        self.assertRegex(pods, r"mt-broker-ingress-\S+ +1/2 +RoleNotBuiltIn ")
-        self.assertRegex(pods, r"eventing-controller-\S+ +1/1 +Running ")
-
-        done = platform.apply(manifest("eventing.knative.dev/v1", "Broker", "b", {}))
-        self.assertIn("Warning: Knit does not carry events yet", done.stderr)
-        platform.apply(manifest("eventing.knative.dev/v1", "Trigger", "t",
-                                {"broker": "b", "subscriber": SINK}))
-        eventually("the Broker says what is missing", lambda: self.condition(
-            "broker/b", "IngressReady")[:2] == ("False", "EndpointsUnavailable"))
-        self.assertEqual(self.condition("broker/b", "TriggerChannelReady")[:2],
-                         ("False", "DispatcherEndpointsNotReady"))
-        self.assertEqual(self.condition("broker/b", "Ready")[0], "False")
-        eventually("the Trigger follows", lambda: self.condition(
-            "trigger/t", "BrokerReady")[0] == "False")
-        broker = platform.get("broker/b")  # defaults from config-br-defaults
-        self.assertEqual(broker["spec"]["config"]["name"], "config-br-default-channel")
-        self.assertEqual(broker["spec"]["delivery"]["retry"], 10)
-        rule = platform.get("destinationrule/b-kne-trigger-kn-channel")
-        self.assertEqual(rule["spec"]["trafficPolicy"]["tls"]["mode"], "ISTIO_MUTUAL")
-
-        platform.apply(manifest("sources.knative.dev/v1", "PingSource", "p",
-                                {"schedule": "*/5 * * * * *", "timezone": "Europe/Berlin",
-                                 "sink": SINK}))
-        eventually("its adapter was asked for", lambda: platform.path(
-            "deployment/pingsource-mt-adapter", "-n", "knative-eventing", "-o",
-            "jsonpath={.spec.replicas}") == "1")
-        eventually("the PingSource waits", lambda: self.condition(
-            "pingsource/p", "Deployed")[0] in ("False", "Unknown"))
-        self.assertNotEqual(self.condition("pingsource/p", "Ready")[0], "True")
-
-        platform.kubectl("delete", "knativeeventing", "knative-eventing", "-n", "knative-eventing")
-        eventually("everything is gone", lambda: not platform.get(
-            "deployments,services,pods", "-n", "knative-eventing")["items"])
-        eventually("the rule too", lambda: platform.kubectl(
-            "get", "destinationrule/b-kne-trigger-kn-channel", check=False).returncode != 0)
+        self.platform.kubectl("apply", "-f", os.path.join(SEED, "knative-eventing-config.yaml"))
 
     def test_admission_answers_as_the_webhook(self):
         platform = self.platform

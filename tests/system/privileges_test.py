@@ -1,11 +1,12 @@
-"""Done when 6: who runs as whom, with what rights, and what the proxy's credentials cannot do."""
+"""Done when 6: who runs as whom, with what rights, and what the credentials of those who meet
+strangers cannot do."""
 import glob
 import json
 import os
 import pwd
 import unittest
 
-from knit_platform import SystemTest, eventually, run
+from knit_platform import SERVING_FILES, SystemTest, eventually, run
 
 with open("/proc/self/status", encoding="utf-8") as own:  # what whoever types `knit up` has
     ALL = int(next(line for line in own if line.startswith("CapBnd:")).split()[1], 16)
@@ -18,6 +19,7 @@ ROLES = {
     "supervisor": {"user": "root", "NoNewPrivs": 0, "Seccomp": 0, "CapEff": ALL, "CapBnd": ALL},
     "node": {"user": "root", "NoNewPrivs": 0, "Seccomp": 2, "CapEff": ALL, "CapBnd": ALL},
     "server": {"user": "knit-server", "NoNewPrivs": 1, "Seccomp": 2, "CapEff": 0, "CapBnd": 0},
+    "events": {"user": "knit-events", "NoNewPrivs": 1, "Seccomp": 2, "CapEff": 0, "CapBnd": 0},
     "proxy": {"user": "knit-proxy", "NoNewPrivs": 1, "Seccomp": 2, "CapEff": 0, "CapBnd": 0},
 }
 
@@ -25,6 +27,7 @@ ROLES = {
 ATTEMPTS = r"""
 import ctypes, http.client, json, os, socket, ssl, sys
 data, run_dir, port, others = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
+closed = sys.argv[5]  # the roles' sockets at which somebody else connects
 libc = ctypes.CDLL(None, use_errno=True)
 secrets = (b"PRIVATE KEY", b"SQLite format 3")
 
@@ -52,6 +55,13 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
         print("the supervisor's control socket is open")
     except OSError:
         pass
+for role in sys.argv[6:]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+        try:
+            s.connect(f"{run_dir}/roles/{closed}/{role}")
+            print("connected to", closed, role)
+        except OSError:
+            pass
 for name, pid in others.items():
     for file in ("mem", "environ", "maps", "auxv", "fd/3", "exe", "root", "cwd"):
         path = f"/proc/{pid}/{file}"
@@ -96,6 +106,11 @@ def status_of(pid):
 
 
 class Privileges(SystemTest):
+    files = SERVING_FILES + ["knative-eventing-config.yaml"]
+
+    def setUp(self):
+        eventually("events runs", lambda: self.everyone().get("events"))
+
     def everyone(self):
         with open(self.platform.run_dir + "/state", encoding="utf-8") as f:
             rows = [line.rstrip("\n").split("\t") for line in f]
@@ -169,15 +184,23 @@ class Privileges(SystemTest):
             platform.kubectl("delete", "ksvc/tight", "pod/loose", check=False)
 
     def test_the_proxys_credentials_open_nothing(self):
+        self.opens_nothing("proxy", "out")
+
+    def test_the_credentials_of_events_open_nothing(self):
+        self.opens_nothing("events", "in")
+
+    def opens_nothing(self, who, closed):
         platform = self.platform
-        uid = pwd.getpwnam("knit-proxy").pw_uid
-        gid = pwd.getpwnam("knit-proxy").pw_gid
-        others = {name: pid for name, pid in self.everyone().items() if name != "proxy"}
+        uid = pwd.getpwnam(f"knit-{who}").pw_uid
+        gid = pwd.getpwnam(f"knit-{who}").pw_gid
+        others = {name: pid for name, pid in self.everyone().items() if name != who}
+        roles = os.listdir(f"{platform.run_dir}/roles/{closed}")
+        self.assertTrue(roles)
         port = int(platform.kubectl("config", "view", "--minify", "-o",
                                     "jsonpath={.clusters[0].cluster.server}").stdout.split(":")[-1])
         done = run("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups",
                    "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "python3", "-c",
-                   ATTEMPTS, platform.data, platform.run_dir, port, json.dumps(others))
+                   ATTEMPTS, platform.data, platform.run_dir, port, json.dumps(others), closed, *roles)
         self.assertEqual(done.stdout, "done\n", done.stderr)
         self.assertEqual(platform.hello().stdout, "Hello Openshift!\n")
 

@@ -372,12 +372,7 @@ TEST(Seed, DecodesWithExactlyTheExpectedWarnings) {
       {"istio-knative-gateways.yaml", "Service", "", {}},
       {"knative-serving-config.yaml", "KnativeServing", "", {}},
       {"knative-service.yaml", "Service", "", {}},
-      {"knative-eventing-config.yaml",
-       "KnativeEventing",
-       "",
-       {"Knit does not carry events yet: its objects and controllers are installed, the roles of "
-        "the "
-        "data plane do not run"}},
+      {"knative-eventing-config.yaml", "KnativeEventing", "", {}},
       {"knative-kafka-config.yaml",
        "KnativeKafka",
        "",
