@@ -14,6 +14,7 @@
 #include "check/input/cluster.h"
 #include "check/input/files.h"
 #include "check/output.h"
+#include "check/plain.h"
 #include "cli/host.h"
 
 namespace knit::app {
@@ -241,9 +242,10 @@ std::optional<int> mend(const Call& call, Input& input, const check::Files& orig
   }
   const auto fixed = check::fix_files(input.files, call.options, call.complete);
   for (const auto& step : fixed.steps) {
-    std::fprintf(stderr, "%s %s %s: %s%s\n", step.applied ? "fixed" : "not fixed",
-                 step.code.c_str(), step.object.c_str(), step.text.c_str(),
-                 step.why.empty() ? "" : (" (" + step.why + ")").c_str());
+    const std::string line = std::string(step.applied ? "fixed " : "not fixed ") + step.code + " " +
+                             step.object + ": " + step.text +
+                             (step.why.empty() ? "" : " (" + step.why + ")");
+    std::fprintf(stderr, "%s\n", check::plain(line).c_str());
   }
   for (const auto& [name, text] : fixed.files) input.files[name] = text;
   // What --set put in is written too: the files are what was checked.
@@ -275,7 +277,8 @@ int run_check(const cli::Invocation& in) {
   Input over = read_paths(call.overlay);
   const auto complain = [&] {
     for (const auto* i : {&input, &over}) {
-      for (const auto& u : i->unreadable) std::fprintf(stderr, "error: %s\n", u.c_str());
+      for (const auto& u : i->unreadable)
+        std::fprintf(stderr, "error: %s\n", check::plain(u).c_str());
     }
   };
   if (!call.live && input.empty()) {
@@ -311,7 +314,10 @@ int run_check(const cli::Invocation& in) {
     say(out);
   }
   complain();
-  return status_of(report, call.fail_on, !input.unreadable.empty() || !over.unreadable.empty());
+  // A cluster that showed nothing has not been checked.
+  const bool blind = call.live && report.objects == 0 && !report.not_read.empty();
+  return status_of(report, call.fail_on,
+                   blind || !input.unreadable.empty() || !over.unreadable.empty());
 }
 
 }  // namespace

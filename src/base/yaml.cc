@@ -23,14 +23,7 @@ std::string place(const Mark& m) {
 /// libyaml counts characters, not bytes; offsets are made exact for texts that are not ASCII.
 class Offsets {
  public:
-  explicit Offsets(std::string_view text) : text_(text) {
-    for (const char c : text) {
-      if (static_cast<signed char>(c) < 0) {
-        ascii_ = false;
-        break;
-      }
-    }
-  }
+  Offsets(std::string_view text, bool ascii) : text_(text), ascii_(ascii) {}
   std::size_t bytes(std::size_t characters) {
     if (ascii_) return characters;
     if (characters < at_character_) at_character_ = at_byte_ = 0;
@@ -47,16 +40,20 @@ class Offsets {
 
  private:
   std::string_view text_;
-  bool ascii_ = true;
+  bool ascii_;
   std::size_t at_character_ = 0;
   std::size_t at_byte_ = 0;
 };
 
 class Builder {
  public:
-  Builder(std::string_view text, std::size_t base_offset, std::uint32_t base_line,
+  Builder(std::string_view text, bool ascii, std::size_t base_offset, std::uint32_t base_line,
           const Limits& limits)
-      : offsets_(text), base_offset_(base_offset), base_line_(base_line), limits_(limits) {
+      : text_(text),
+        offsets_(text, ascii),
+        base_offset_(base_offset),
+        base_line_(base_line),
+        limits_(limits) {
     yaml_parser_initialize(&parser_);
     yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()),
                                  text.size());
@@ -107,13 +104,26 @@ class Builder {
     if (yaml_parser_parse(&parser_, &event) != 0) return true;
     std::string text = parser_.problem != nullptr ? parser_.problem : "invalid YAML";
     if (parser_.context != nullptr) text += std::string(" ") + parser_.context;
-    yaml_mark_t at = parser_.problem_mark;
     if (parser_.error == YAML_READER_ERROR) {
-      at = {};
-      at.index = parser_.problem_offset;
-      text += " (byte " + std::to_string(parser_.problem_offset) + ")";
+      // The reader is ahead of the marks: its place is a byte of the text.
+      const std::size_t byte = std::min(parser_.problem_offset, text_.size());
+      const std::string_view before = text_.substr(0, byte);
+      const std::size_t newline = before.rfind('\n');
+      Mark at;
+      at.line =
+          base_line_ + static_cast<std::uint32_t>(std::count(before.begin(), before.end(), '\n'));
+      at.column = static_cast<std::uint32_t>(1 + byte -
+                                             (newline == std::string_view::npos ? 0 : newline + 1));
+      at.offset = base_offset_ + byte;
+      problem = {at, text + " (byte " + std::to_string(at.offset) + ")"};
+      return false;
     }
-    problem = {mark_of(at, base_offset_, base_line_), text};
+    const Mark at = mark(parser_.problem_mark);
+    if (text.starts_with("found character that cannot start any token") &&
+        at.offset - base_offset_ < text_.size() && text_[at.offset - base_offset_] == '\t') {
+      text += " (a tab: YAML is indented with spaces)";
+    }
+    problem = {at, std::move(text)};
     return false;
   }
 
@@ -155,11 +165,20 @@ class Builder {
         made->text.assign(reinterpret_cast<const char*>(s.value), s.length);
         if (s.tag != nullptr) made->tag = reinterpret_cast<const char*>(s.tag);
         switch (s.style) {
-          case YAML_SINGLE_QUOTED_SCALAR_STYLE: made->style = Node::Style::SingleQuoted; break;
-          case YAML_DOUBLE_QUOTED_SCALAR_STYLE: made->style = Node::Style::DoubleQuoted; break;
-          case YAML_LITERAL_SCALAR_STYLE: made->style = Node::Style::Literal; break;
-          case YAML_FOLDED_SCALAR_STYLE: made->style = Node::Style::Folded; break;
-          default: made->style = Node::Style::Plain;
+          case YAML_SINGLE_QUOTED_SCALAR_STYLE:
+            made->style = Node::Style::SingleQuoted;
+            break;
+          case YAML_DOUBLE_QUOTED_SCALAR_STYLE:
+            made->style = Node::Style::DoubleQuoted;
+            break;
+          case YAML_LITERAL_SCALAR_STYLE:
+            made->style = Node::Style::Literal;
+            break;
+          case YAML_FOLDED_SCALAR_STYLE:
+            made->style = Node::Style::Folded;
+            break;
+          default:
+            made->style = Node::Style::Plain;
         }
         finish(event.data.scalar.anchor, made, 1);
         yaml_event_delete(&event);
@@ -227,7 +246,8 @@ class Builder {
         out = std::move(made);
         return true;
       }
-      default: return fail("unexpected YAML event");
+      default:
+        return fail("unexpected YAML event");
     }
   }
 
@@ -282,6 +302,7 @@ class Builder {
   }
 
   yaml_parser_t parser_{};
+  std::string_view text_;
   Offsets offsets_;
   std::size_t base_offset_;
   std::uint32_t base_line_;
@@ -298,7 +319,8 @@ Json resolve_plain(const std::string& s) {
   static const std::map<std::string, Json, std::less<>> kWords = [] {
     std::map<std::string, Json, std::less<>> m;
     for (const char* w : {"", "~", "null", "Null", "NULL"}) m[w] = nullptr;
-    for (const char* w : {"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"}) {
+    for (const char* w :
+         {"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"}) {
       m[w] = true;
     }
     for (const char* w :
@@ -336,7 +358,8 @@ Json resolve_plain(const std::string& s) {
     const unsigned long long v = std::strtoull(plain.c_str() + at, &end, base);
     if (*end == '\0' && errno == 0) {
       if (negative) {
-        if (v <= 9223372036854775808ULL) return Json(static_cast<std::int64_t>(-static_cast<__int128>(v)));
+        if (v <= 9223372036854775808ULL)
+          return Json(static_cast<std::int64_t>(-static_cast<__int128>(v)));
       } else if (v <= static_cast<unsigned long long>(INT64_MAX)) {
         return Json(static_cast<std::int64_t>(v));
       } else {
@@ -394,27 +417,55 @@ const Node* Node::find(std::string_view key) const {
 
 Parsed parse(std::string_view text, const Limits& limits) {
   Parsed out;
-  out.errors = parse_each(
-      text, limits, [&](Document document) { out.documents.push_back(std::move(document)); });
+  out.errors = parse_each(text, limits,
+                          [&](Document document) { out.documents.push_back(std::move(document)); });
   return out;
 }
+
+namespace {
+/// JSON objects one after another, as `kubectl get -o json` of several prints them and kubectl
+/// reads them: no error, the next document.
+bool is_next_json(std::string_view text, const Problem& problem) {
+  const std::size_t at = problem.mark.offset;
+  if (!problem.message.starts_with("did not find expected <document start>") || at >= text.size() ||
+      text[at] != '{') {
+    return false;
+  }
+  const auto before = text.find_last_not_of(" \t\r\n", at - 1);
+  return before != std::string_view::npos && text[before] == '}';
+}
+}  // namespace
 
 std::vector<Problem> parse_each(std::string_view text, const Limits& limits,
                                 const std::function<void(Document)>& on_document) {
   std::vector<Problem> errors;
   std::size_t count = 0;
   if (text.size() > limits.max_bytes) {
-    errors.push_back({{}, "YAML of " + std::to_string(text.size()) +
-                                  " bytes is larger than the limit of " +
-                                  std::to_string(limits.max_bytes)});
+    errors.push_back({{},
+                      "YAML of " + std::to_string(text.size()) +
+                          " bytes is larger than the limit of " +
+                          std::to_string(limits.max_bytes)});
     return errors;
   }
-  std::size_t offset = 0;
+  constexpr std::string_view kUtf8Mark = "\xef\xbb\xbf";
+  const bool nul = text.size() > 1 && (text[0] == '\0' || text[1] == '\0');
+  if (nul || text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff")) {
+    errors.push_back({{}, "the text is UTF-16, not UTF-8: save it as UTF-8"});
+    return errors;
+  }
+  const bool ascii = std::all_of(text.begin(), text.end(),
+                                 [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  std::size_t offset = text.starts_with(kUtf8Mark) ? kUtf8Mark.size() : 0;
   std::uint32_t line = 1;
   while (offset <= text.size()) {
     Problem problem;
-    Builder builder(text.substr(offset), offset, line, limits);
+    Builder builder(text.substr(offset), ascii, offset, line, limits);
     if (builder.run(on_document, count, problem)) return errors;
+    if (problem.mark.offset > offset && is_next_json(text, problem)) {
+      offset = problem.mark.offset;
+      line = problem.mark.line;
+      continue;
+    }
     errors.push_back(problem);
     if (errors.size() >= 100) return errors;
     // Go on behind the next document marker after the error.
@@ -444,7 +495,8 @@ bool infinite_or_nan(std::string_view text) {
 
 Result<Json> to_json(const Node& node) {
   switch (node.kind) {
-    case Node::Kind::Null: return Json();
+    case Node::Kind::Null:
+      return Json();
     case Node::Kind::Scalar: {
       if (node.tag == "tag:yaml.org,2002:str" || node.tag == "!!str" || node.tag == "!") {
         return Json(node.text);
@@ -470,7 +522,8 @@ Result<Json> to_json(const Node& node) {
       JsonObject out;
       for (const auto& [key, value] : node.members) {
         if (key->kind != Node::Kind::Scalar) {
-          return Error(Code::InvalidArgument, place(key->start) + ": a mapping key must be a scalar");
+          return Error(Code::InvalidArgument,
+                       place(key->start) + ": a mapping key must be a scalar");
         }
         KNIT_TRY(Json v, to_json(*value));
         out[key_text(*key)] = std::move(v);
@@ -502,7 +555,8 @@ Result<Json> parse_one(std::string_view text, const Limits& limits) {
 
 namespace {
 /// The length of what YAML takes for a line break or does not take unescaped, but JSON prints as it
-/// is: NEL and the other C1 controls, U+2028, U+2029 and the byte order mark. 0: none begins at `at`.
+/// is: NEL and the other C1 controls, U+2028, U+2029 and the byte order mark. 0: none begins at
+/// `at`.
 std::size_t unprintable(std::string_view s, std::size_t at) {
   const std::string_view rest = s.substr(at);
   if (rest.size() >= 2 && rest[0] == '\xc2' && static_cast<unsigned char>(rest[1]) < 0xa0) return 2;

@@ -87,6 +87,113 @@ TEST(Speed, AThousandObjects) {
             1001);
 }
 
+// Many of what meets: what looks at pairs must not look at all pairs.
+TEST(Speed, ManyThatMeet) {
+  ObjectSet set;
+  std::string text =
+      "apiVersion: maistra.io/v2\nkind: ServiceMeshControlPlane\nmetadata: {name: basic, "
+      "namespace: istio-system}\n";
+  for (int i = 0; i < 20'000; ++i) {
+    const auto n = std::to_string(i);
+    text += "---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g" + n +
+            ", namespace: a}\nspec: {selector: {istio: ingressgateway}, servers: [{port: {number: "
+            "443, name: https, protocol: HTTPS}, hosts: [h" +
+            n +
+            ".a.com], tls: {mode: SIMPLE, "
+            "credentialName: c" +
+            n + "}}]}\n" +
+            "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: e" + n +
+            ", namespace: a}\nspec: {hosts: [h" + n +
+            ".com], exportTo: ['.'], resolution: DNS, "
+            "ports: [{number: 9092, name: tcp, protocol: TCP}]}\n" +
+            "---\napiVersion: sources.knative.dev/v1\nkind: KafkaSource\nmetadata: {name: s" + n +
+            ", namespace: a}\nspec: {bootstrapServers: ['h" + n + ".com:9092']}\n";
+  }
+  set.add_text("a.yaml", text);
+  const auto began = std::chrono::steady_clock::now();
+  const auto report = run(set, {.only = {"K201", "K202", "K203", "K606", "K612"}});
+  EXPECT_EQ(report.count(Severity::Error), 0U);
+  // All pairs took minutes; this takes a second or two in a slow build.
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(60));
+}
+
+TEST(Report, WhatHadNothingToLookAtHasNotPassed) {
+  ObjectSet set;
+  set.add_text("a.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n");
+  const auto report = run(set, {});
+  const auto has = [](const auto& list, std::string_view code) {
+    return std::find(list.begin(), list.end(), find_rule(code)) != list.end();
+  };
+  EXPECT_TRUE(has(report.idle, "K102"));
+  EXPECT_TRUE(has(report.idle, "K607"));
+  EXPECT_FALSE(has(report.passed, "K102"));
+  EXPECT_TRUE(has(report.passed, "K901"));
+  EXPECT_TRUE(has(check(folder("tests/check/good")).passed, "K102"));
+}
+
+TEST(Objects, ListsOfListsAreFlattened) {
+  ObjectSet set;
+  const std::string entry =
+      "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: a, namespace: a}, "
+      "spec: {hosts: [a.com], exportTo: ['.'], ports: [{number: 1, name: a, protocol: TCP}, "
+      "{number: 2, name: a, protocol: TCP}]}}";
+  const std::string text =
+      "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: List\n"
+      "  items:\n  - " +
+      entry + "\n";
+  set.add_text("a.yaml", text);
+  EXPECT_TRUE(set.errors().empty());
+  EXPECT_EQ(set.list("networking.istio.io/ServiceEntry").size(), 1U);
+  const auto fixed = fix_files({{"a.yaml", text}}, {.only = {"K607"}});
+  ASSERT_EQ(fixed.steps.size(), 1U);
+  EXPECT_FALSE(fixed.steps[0].applied);
+  EXPECT_TRUE(fixed.files.empty());
+}
+
+// STRICT brings K105 to light where ports are missing: both are mended, or neither.
+TEST(Fix, MendsWhatItBringsToLight) {
+  auto files = folder("tests/check/good");
+  auto& smcp = files.at("smcp.yaml");
+  const auto drop = [&](const std::string& from, const std::string& to) {
+    const auto at = smcp.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    smcp.replace(at, from.size(), to);
+  };
+  drop("mtls: true", "mtls: false  # for now");
+  drop("8022", "9999");
+  Options options;
+  options.settings.profile_given = true;
+  const auto fixed = fix_files(files, options);
+  ASSERT_EQ(fixed.steps.size(), 1U);
+  EXPECT_TRUE(fixed.steps[0].applied) << fixed.steps[0].why;
+  EXPECT_EQ(fixed.steps[0].code, "K102");
+  EXPECT_NE(fixed.steps[0].text.find("K105"), std::string::npos);
+  for (const auto& [name, text] : fixed.files) files[name] = text;
+  EXPECT_TRUE(told(check(files)).empty());
+  EXPECT_NE(files.at("smcp.yaml").find("mtls: true  # for now"), std::string::npos);
+  EXPECT_NE(files.at("smcp.yaml").find("9999"), std::string::npos);
+}
+
+// Names in a file must not speak to the terminal.
+TEST(Output, ControlCharactersAreShown) {
+  ObjectSet set;
+  set.add_text("a\033[2J.yaml",
+               "apiVersion: v1\nkind: Namespace\nmetadata: {name: \"a\\e[31m\\x07\\u202E\\n"
+               "√ all is well\"}\n");
+  const auto report = run(set, {});
+  ASSERT_GT(report.findings.size(), 0U);
+  for (const auto format : {Format::Text, Format::Short, Format::Table, Format::Markdown}) {
+    const auto out = print(report, format, {});
+    EXPECT_EQ(out.find_first_of("\033\007"), std::string::npos) << out;
+    EXPECT_EQ(out.find("\u202e"), std::string::npos);
+    EXPECT_EQ(out.find("\n√ all is well"), std::string::npos);
+  }
+  // Colours are the report's own.
+  const auto out = print(report, Format::Text, {.colour = true});
+  EXPECT_NE(out.find("\033[1m"), std::string::npos);
+  EXPECT_EQ(out.find("\033[2J"), std::string::npos);
+}
+
 TEST(Rules, AreWholeRecordsAndAnswerToEveryAlias) {
   std::set<std::string> names;
   for (const auto& rule : rules()) {

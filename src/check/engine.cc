@@ -110,6 +110,8 @@ Finding& Context::report(ItemPtr object, yaml::Path path, std::string message) {
   f.severity = rule_.severity;
   f.title = rule_.title;
   f.message = std::move(message);
+  // One line each, whatever an object holds.
+  std::replace(f.message.begin(), f.message.end(), '\n', ' ');
   if (object) f.place = object->place(path);
   f.object = std::move(object);
   f.path = std::move(path);
@@ -193,6 +195,7 @@ Report run(const ObjectSet& objects, const Options& options) {
     std::vector<Finding> found;
     Context context(objects, settings, rule, facts, found);
     std::set<KindName> blind;
+    objects.take_seen();
     for (const auto kind : rule.reads) {
       if (objects.unreadable.contains(kind_name(kind))) blind.insert(kind_name(kind));
     }
@@ -216,7 +219,7 @@ Report run(const ObjectSet& objects, const Options& options) {
       }
       context.unknown(nullptr, {}, why);
     }
-    if (found.empty()) report.passed.push_back(&rule);
+    if (found.empty()) (objects.take_seen() ? report.passed : report.idle).push_back(&rule);
     for (auto& finding : found) {
       suppress(finding, rule, options.suppressions);
       report.findings.push_back(std::move(finding));

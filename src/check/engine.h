@@ -21,6 +21,7 @@ struct Report {
   Profile profile = Profile::Ossm2;
   std::vector<Finding> findings;  // by severity, code, place; suppressed ones last
   std::vector<const Rule*> passed;
+  std::vector<const Rule*> idle;  // nothing that they look at is in the set
   std::vector<ReadError> errors;
   std::size_t objects = 0;
   std::map<std::string, std::size_t> unknown_kinds;

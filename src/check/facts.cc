@@ -162,6 +162,10 @@ Facts facts_of(const ObjectSet& objects) {
   }
   // Gateway pods: real ones first; what creates pods counts where none of its pods are there.
   std::set<std::string> namespaces_with_pods;
+  std::map<std::tuple<std::string, decltype(mesh_model::PodView::labels),
+                      decltype(mesh_model::PodView::named_ports)>,
+           std::size_t>
+      shapes;
   for (const auto& pod : objects.list("Pod")) {
     namespaces_with_pods.insert(pod->ns);
     if (!is_gateway_template(pod->json)) continue;
@@ -170,7 +174,13 @@ Facts facts_of(const ObjectSet& objects) {
     g.view.ns = pod->ns;
     if (g.view.uid.empty()) g.view.uid = pod->ns + "/" + pod->name;
     g.from = pod;
-    out.gateway_pods.push_back(std::move(g));
+    const auto [alike, fresh] =
+        shapes.try_emplace({pod->ns, g.view.labels, g.view.named_ports}, out.gateway_pods.size());
+    if (fresh) {
+      out.gateway_pods.push_back(std::move(g));
+    } else {
+      out.gateway_pods[alike->second].alike.push_back(pod);
+    }
   }
   for (const auto& deployment : objects.list("apps/Deployment")) {
     const Json* pod_template = json::find(deployment->json, {"spec", "template"});
@@ -206,12 +216,14 @@ Facts facts_of(const ObjectSet& objects) {
     view.ns = gateway->ns;
     out.gateways.emplace_back(std::move(view), gateway);
   }
+  out.index();
   return out;
 }
 
 const Facts& SharedFacts::get() {
   if (!facts_) {
     const auto before = objects_.take_missed();
+    const bool seen = objects_.take_seen();
     facts_ = std::make_shared<const Facts>(facts_of(objects_));
     blind_ = objects_.take_missed();
     // Templates stand in for pods; rules that need these two ask for them themselves.
@@ -225,7 +237,10 @@ const Facts& SharedFacts::get() {
     // A dump without one of these has no such object, as far as the model can know.
     std::erase_if(blind_, [&](const auto& k) { return !objects_.unreadable.contains(k); });
     objects_.add_missed(before);
+    objects_.take_seen();
+    if (seen) objects_.mark_seen();
   }
+  if (!facts_->meshes.empty() || !facts_->gateway_pods.empty()) objects_.mark_seen();
   objects_.add_missed(blind_);
   return *facts_;
 }
@@ -243,12 +258,60 @@ const MeshFacts* Facts::serverless() const {
   return meshes.size() == 1 ? &meshes.front() : nullptr;
 }
 
-std::vector<const GatewayPod*> Facts::selected(const mesh_model::GatewayView& gateway) const {
+void Facts::index() {
+  for (std::size_t i = 0; i < gateway_pods.size(); ++i) {
+    for (const auto& [key, value] : gateway_pods[i].view.labels)
+      pods_by_label_[{key, value}].push_back(i);
+  }
+  for (std::size_t i = 0; i < gateways.size(); ++i) {
+    const auto& view = gateways[i].first;
+    gateways_by_name_.try_emplace(view.full_name(), i);
+    if (view.selector.empty()) {
+      gateways_of_all_.push_back(i);
+    } else {
+      gateways_by_first_label_[*view.selector.begin()].push_back(i);
+    }
+  }
+}
+
+std::vector<const GatewayPod*> Facts::pods_with(
+    const std::map<std::string, std::string>& selector) const {
   std::vector<const GatewayPod*> out;
-  for (const auto& pod : gateway_pods) {
-    if (mesh_model::selects(gateway.selector, pod.view.labels)) out.push_back(&pod);
+  if (selector.empty()) {
+    for (const auto& pod : gateway_pods) out.push_back(&pod);
+    return out;
+  }
+  // The label that the fewest have.
+  const std::vector<std::size_t>* fewest = nullptr;
+  for (const auto& label : selector) {
+    const auto it = pods_by_label_.find(label);
+    if (it == pods_by_label_.end()) return out;
+    if (fewest == nullptr || it->second.size() < fewest->size()) fewest = &it->second;
+  }
+  for (const auto i : *fewest) {
+    if (mesh_model::selects(selector, gateway_pods[i].view.labels)) out.push_back(&gateway_pods[i]);
   }
   return out;
+}
+
+std::vector<const mesh_model::GatewayView*> Facts::reaching(const GatewayPod& pod) const {
+  auto found = gateways_of_all_;
+  for (const auto& label : pod.view.labels) {
+    const auto it = gateways_by_first_label_.find(label);
+    if (it == gateways_by_first_label_.end()) continue;
+    for (const auto i : it->second) {
+      if (mesh_model::selects(gateways[i].first.selector, pod.view.labels)) found.push_back(i);
+    }
+  }
+  std::sort(found.begin(), found.end());
+  std::vector<const mesh_model::GatewayView*> out;
+  for (const auto i : found) out.push_back(&gateways[i].first);
+  return out;
+}
+
+const ItemPtr* Facts::gateway(std::string_view full_name) const {
+  const auto it = gateways_by_name_.find(full_name);
+  return it == gateways_by_name_.end() ? nullptr : &gateways[it->second].second;
 }
 
 std::vector<ConfigEntry> operator_config(const Json& operator_object, std::string_view section) {

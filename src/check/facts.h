@@ -10,8 +10,9 @@ namespace knit::check {
 /// A pod that will answer for Gateways: of the set, or computed from what creates it.
 struct GatewayPod {
   mesh_model::PodView view;
-  ItemPtr from;      // Pod, Deployment, SMCP…
-  std::string mesh;  // control plane's namespace; "" when no control plane is in the set
+  ItemPtr from;                // Pod, Deployment, SMCP…
+  std::vector<ItemPtr> alike;  // more Pods of the same namespace, labels and ports
+  std::string mesh;            // control plane's namespace; "" when no control plane is in the set
 };
 
 struct MeshFacts {
@@ -35,7 +36,25 @@ struct Facts {
   const MeshFacts* mesh_of(std::string_view ns) const;
   /// The only mesh, or the one whose roll holds knative-serving; nullptr when there is none.
   const MeshFacts* serverless() const;
-  std::vector<const GatewayPod*> selected(const mesh_model::GatewayView& gateway) const;
+  std::vector<const GatewayPod*> selected(const mesh_model::GatewayView& gateway) const {
+    return pods_with(gateway.selector);
+  }
+  /// All that have these labels.
+  std::vector<const GatewayPod*> pods_with(
+      const std::map<std::string, std::string>& selector) const;
+  /// The Gateways whose selector matches the pod, whatever their mesh.
+  std::vector<const mesh_model::GatewayView*> reaching(const GatewayPod& pod) const;
+  /// By full name "ns/name"; nullptr when there is none.
+  const ItemPtr* gateway(std::string_view full_name) const;
+  /// Fills what the functions above look up: after the last change.
+  void index();
+
+ private:
+  using Label = std::pair<std::string, std::string>;
+  std::map<Label, std::vector<std::size_t>> pods_by_label_;
+  std::map<Label, std::vector<std::size_t>> gateways_by_first_label_;
+  std::vector<std::size_t> gateways_of_all_;  // without selector
+  std::map<std::string, std::size_t, std::less<>> gateways_by_name_;
 };
 Facts facts_of(const ObjectSet& objects);
 

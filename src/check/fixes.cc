@@ -23,6 +23,8 @@ bool is_json(std::string_view text) {
 Result<void> apply(Files& files, const Edit& edit) {
   const auto it = files.find(edit.object->file);
   if (it == files.end()) return Error(Code::NotFound, "it stands in no file");
+  if (edit.object->list_index == Item::kNested)
+    return Error(Code::InvalidArgument, "it stands in a List within a List");
   yaml::Path path;
   if (edit.object->list_index != SIZE_MAX) path = path / "items" / edit.object->list_index;
   for (const auto& step : edit.path.steps()) {
@@ -48,9 +50,19 @@ std::multiset<std::string> errors_of(const Report& report) {
   return out;
 }
 
-/// Why the patch is no improvement, or nothing.
-std::optional<std::string> verdict(const Finding& fixed, const Report& before,
-                                   const Report& after) {
+Result<void> apply(Files& files, const Fix& fix) {
+  for (const auto& edit : fix.edits) {
+    if (const auto it = files.find(edit.object->file); it != files.end() && is_json(it->second))
+      return Error(Code::InvalidArgument, "JSON files are not edited");
+    KNIT_TRY_VOID(apply(files, edit));
+  }
+  return {};
+}
+
+/// Why the patch is no improvement, or nothing. An error that would appear is put into `appears`.
+std::optional<std::string> verdict(const Finding& fixed, const Report& before, const Report& after,
+                                   const Finding*& appears) {
+  appears = nullptr;
   const auto target = identity(fixed);
   for (const auto& f : after.findings) {
     if (identity(f) == target) return "the finding stays after it";
@@ -60,8 +72,9 @@ std::optional<std::string> verdict(const Finding& fixed, const Report& before,
   const auto old = errors_of(before);
   for (const auto& f : after.findings) {
     if (f.severity != Severity::Error || f.suppressed || f.unknown()) continue;
-    if (!old.contains(identity(f)) && f.code != fixed.code)
-      return f.code + " would appear: " + f.message;
+    if (old.contains(identity(f)) || f.code == fixed.code) continue;
+    appears = &f;
+    return f.code + " would appear: " + f.message;
   }
   return std::nullopt;
 }
@@ -88,21 +101,23 @@ FixOutcome fix_files(const Files& files, const Options& options, bool complete) 
                           false, ""};
     Files candidate = current;
     std::optional<std::string> why;
-    for (const auto& edit : next->fix.edits) {
-      if (const auto it = candidate.find(edit.object->file);
-          it != candidate.end() && is_json(it->second)) {
-        why = "JSON files are not edited";
-        break;
-      }
-      if (const auto applied = apply(candidate, edit); !applied) {
-        why = applied.error().message();
-        break;
-      }
-    }
+    if (const auto applied = apply(candidate, next->fix); !applied) why = applied.error().message();
     Report after;
-    if (!why) {
+    // What a fix brings to light (strict mTLS: the ports that must stay out of it) is mended with
+    // it.
+    constexpr int kMostTogether = 8;
+    for (int together = 0; !why; ++together) {
       after = run(read(candidate, complete), options);
-      why = verdict(*next, report, after);
+      const Finding* appears = nullptr;
+      why = verdict(*next, report, after, appears);
+      if (!why || appears == nullptr || together == kMostTogether ||
+          appears->fix.type != Fix::Type::Patch || appears->fix.edits.empty()) {
+        break;
+      }
+      const std::string text = "; " + appears->code + ": " + appears->fix.text;
+      if (!apply(candidate, appears->fix)) break;
+      done.text += text;
+      why.reset();
     }
     if (why) {
       done.why = *why;

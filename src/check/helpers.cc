@@ -138,13 +138,6 @@ std::vector<Bootstrap> bootstrap_lists(const ObjectSet& objects) {
   return out;
 }
 
-const ItemPtr* item_of(const Facts& facts, std::string_view gateway) {
-  for (const auto& [view, item] : facts.gateways) {
-    if (view.full_name() == gateway) return &item;
-  }
-  return nullptr;
-}
-
 std::string gateway_name(std::string_view key, std::string_view prefix) {
   std::string_view rest = key.substr(prefix.size());
   const auto dot = rest.find('.');

@@ -36,8 +36,6 @@ bool in(const std::vector<std::string>& list, std::string_view text);
 bool open_roll(const MeshFacts& mesh);
 bool is_smcp(const MeshFacts& mesh);
 
-/// The Gateway of a full name, or nullptr.
-const ItemPtr* item_of(const Facts& facts, std::string_view gateway);
 /// "gateway.NS.NAME" → "NS/NAME"; without a namespace it is knative-serving's.
 std::string gateway_name(std::string_view key, std::string_view prefix);
 /// The Gateways that Knative Serving uses: from config.istio, else the defaults.

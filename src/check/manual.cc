@@ -39,10 +39,13 @@ std::string joined(const std::vector<std::string_view>& list) {
   return out;
 }
 
-/// Titles are sentences that follow a mark; alone they begin as sentences do.
+/// Titles are sentences that follow a mark; alone they begin as sentences do, except with a name
+/// such as config.istio or eventing-istio-controller.
 std::string sentence(std::string_view title) {
   std::string out(title);
-  if (!out.empty()) out[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(out[0])));
+  const auto first = title.substr(0, title.find(' '));
+  if (first.find_first_of(".-") == std::string_view::npos && !out.empty())
+    out[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(out[0])));
   return out;
 }
 
@@ -130,7 +133,8 @@ the input decides: a ServiceMeshControlPlane means ossm2, Sail's Istio ossm3, ne
 * **unknown** (?): the rule could not decide, because an object that it needs is not in the input or may not be read. It is
   said once and never guessed, and does not change the exit status. `--complete` says that the input is everything: then
   what is absent is missing.
-* A rule that found nothing is listed with √ (`--quiet` leaves these out).
+* A rule that looked at something and found nothing is listed with √ (`--quiet` leaves these out). A rule for which the
+  input holds nothing has checked nothing: the last line counts these, and JSON lists them as `notApplicable`.
 
 **Silencing** takes a reason. On the object: the annotation `check.knit.dev/ignore: "K702=until the move to Mesh 3"`
 (several: separated by `;`). For many: `--ignore-file FILE` with lines `CODE KIND NAMESPACE/NAME REASON`, or

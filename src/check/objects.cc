@@ -167,28 +167,37 @@ void ObjectSet::add_document(std::string_view file, std::string_view text, std::
     }
     add(std::move(item));
   };
-  if (json::str(*value, {"kind"}).ends_with("List") && json::find(*value, "items") != nullptr) {
-    const std::string_view kind = json::str(*value, {"kind"});
-    const std::string_view element = kind.substr(0, kind.size() - 4);
-    const std::string_view list_version = json::str(*value, {"apiVersion"});
-    if (!element.empty()) listed_.insert(type_of(list_version, element));
-    const yaml::Node* items = node->find("items");
-    std::size_t i = 0;
-    for (const auto& item : json::array(*value, {"items"})) {
-      if (item.is_object() && items != nullptr && i < items->items.size()) {
-        Json whole = item;  // what an API server lists carries neither
-        if (!element.empty() && !whole.as_object().contains("apiVersion")) {
-          whole.as_object()["apiVersion"] = list_version;
+  const auto is_list = [](const Json& json) {
+    return json::str(json, {"kind"}).ends_with("List") && json::find(json, "items") != nullptr;
+  };
+  // Lists of Lists are flattened, as kubectl does; how deep they are the parser bounds.
+  const std::function<void(const Json&, const yaml::Node&, bool)> add_list =
+      [&](const Json& list, const yaml::Node& at_list, bool nested) {
+        const std::string_view kind = json::str(list, {"kind"});
+        const std::string_view element = kind.substr(0, kind.size() - 4);
+        const std::string_view list_version = json::str(list, {"apiVersion"});
+        if (!element.empty()) listed_.insert(type_of(list_version, element));
+        const yaml::Node* items = at_list.find("items");
+        std::size_t i = 0;
+        for (const auto& item : json::array(list, {"items"})) {
+          if (is_list(item) && items != nullptr && i < items->items.size()) {
+            add_list(item, *items->items[i++], true);
+            continue;
+          }
+          if (item.is_object() && items != nullptr && i < items->items.size()) {
+            Json whole = item;  // what an API server lists carries neither
+            if (!element.empty() && !whole.as_object().contains("apiVersion")) {
+              whole.as_object()["apiVersion"] = list_version;
+            }
+            if (!element.empty() && !whole.as_object().contains("kind")) {
+              whole.as_object()["kind"] = element;
+            }
+            add_one(std::move(whole), items->items[i], nested ? Item::kNested : i);
+          }
+          ++i;
         }
-        if (!element.empty() && !whole.as_object().contains("kind")) {
-          whole.as_object()["kind"] = element;
-        }
-        add_one(std::move(whole), items->items[i], i);
-      }
-      ++i;
-    }
-    return;
-  }
+      };
+  if (is_list(*value)) return add_list(*value, *node, false);
   add_one(std::move(*value), node, SIZE_MAX);
 }
 
@@ -232,6 +241,7 @@ std::vector<ItemPtr> ObjectSet::list(std::string_view group_slash_kind, std::str
   for (const std::size_t i : it->second) {
     if (ns.empty() || items_[i]->ns == ns) out.push_back(items_[i]);
   }
+  seen_ |= !out.empty();
   return out;
 }
 
@@ -240,6 +250,7 @@ ItemPtr ObjectSet::find(std::string_view group_slash_kind, std::string_view ns,
   const KindName kind = kind_name(group_slash_kind);
   const auto it = by_key_.find(key_of(kind, ns, name));
   if (it == by_key_.end()) note(kind);
+  seen_ |= it != by_key_.end();
   return it == by_key_.end() ? nullptr : items_[it->second];
 }
 

@@ -1,6 +1,7 @@
 // The set of objects that rules look at: where each came from, and what could not be read.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -38,10 +39,11 @@ struct Item {
   Json json;
   // Files only:
   std::string file;
-  std::size_t document = 0;           // number in the file, for edits
-  std::size_t list_index = SIZE_MAX;  // position in a List's items
-  yaml::NodePtr node;                 // of this object; null where `text` is kept instead
-  std::string text;                   // the document, from `first_line` on (large sets)
+  std::size_t document = 0;                             // number in the file, for edits
+  std::size_t list_index = SIZE_MAX;                    // position in a List's items
+  static constexpr std::size_t kNested = SIZE_MAX - 1;  // in a List of a List: not edited
+  yaml::NodePtr node;  // of this object; null where `text` is kept instead
+  std::string text;    // the document, from `first_line` on (large sets)
   std::uint32_t first_line = 1;
   bool recorded = false;  // a cluster has admitted it: read from one, or from its dump
   /// Where a value stands; the nearest parent that exists.
@@ -70,7 +72,10 @@ class ObjectSet {
 
   std::vector<ItemPtr> list(std::string_view group_slash_kind, std::string_view ns = {}) const;
   ItemPtr find(std::string_view group_slash_kind, std::string_view ns, std::string_view name) const;
-  const std::vector<ItemPtr>& all() const { return items_; }
+  const std::vector<ItemPtr>& all() const {
+    seen_ |= !items_.empty();
+    return items_;
+  }
   const std::vector<ReadError>& errors() const { return errors_; }
   const std::map<std::string, std::size_t>& unknown_kinds() const { return unknown_kinds_; }
   std::size_t size() const { return items_.size(); }
@@ -86,6 +91,9 @@ class ObjectSet {
   /// The unreadable kinds (of a dump: absent ones too) that list() and find() were asked for since
   /// the last call, so that a rule that needed one is known to be blind. One thread.
   std::set<KindName> take_missed() const { return std::exchange(missed_, {}); }
+  /// Whether anything was found since the last call: a rule that saw nothing has checked nothing.
+  bool take_seen() const { return std::exchange(seen_, false); }
+  void mark_seen() const { seen_ = true; }
   void add_missed(const std::set<KindName>& kinds) const {
     missed_.insert(kinds.begin(), kinds.end());
   }
@@ -115,6 +123,7 @@ class ObjectSet {
   std::vector<ReadError> errors_;
   std::map<std::string, std::size_t> unknown_kinds_;
   mutable std::set<KindName> missed_;
+  mutable bool seen_ = false;
 };
 
 }  // namespace knit::check

@@ -4,6 +4,7 @@
 
 #include "base/yaml.h"
 #include "check/output_parts.h"
+#include "check/plain.h"
 #include "check/texts.h"
 
 namespace knit::check {
@@ -21,7 +22,9 @@ std::string where(const Finding& f) {
 }
 
 std::string subject(const Finding& f) {
-  return f.object ? f.object->ref() : std::string("(the set)");
+  std::string out = f.object ? f.object->ref() : std::string("(the set)");
+  std::replace(out.begin(), out.end(), '\n', ' ');
+  return out;
 }
 
 /// As GitHub and most renderers name the heading of a code.
@@ -117,10 +120,16 @@ std::string verdict(const Report& report, bool japanese) {
   part(report.errors.size(), "unreadable place", "unreadable places", "読み取れない箇所");
   if (out.empty()) out = japanese ? "問題は見つかりませんでした" : "no findings";
   const std::string rules = std::to_string(report.passed.size());
-  return japanese ? out + "(合格 " + rules + " 件、オブジェクト " + std::to_string(report.objects) +
-                        " 個、プロファイル " + std::string(to_string(report.profile)) + ")"
-                  : out + " (" + rules + " checks passed, " + std::to_string(report.objects) +
-                        " objects, profile " + std::string(to_string(report.profile)) + ")";
+  const std::string idle = std::to_string(report.idle.size());
+  const std::string objects = std::to_string(report.objects);
+  const std::string profile(to_string(report.profile));
+  if (japanese) {
+    return out + "(合格 " + rules + " 件、対象なし " + idle + " 件、オブジェクト " + objects +
+           " 個、プロファイル " + profile + ")";
+  }
+  return out + " (" + rules + (report.passed.size() == 1 ? " check" : " checks") + " passed, " +
+         idle + " had nothing to look at, " + objects +
+         (report.objects == 1 ? " object" : " objects") + ", profile " + profile + ")";
 }
 
 /// What --fix does to the file.
@@ -507,6 +516,8 @@ Json to_json(const Report& report) {
   }
   JsonArray passed;
   for (const auto* rule : report.passed) passed.emplace_back(rule->code);
+  JsonArray idle;
+  for (const auto* rule : report.idle) idle.emplace_back(rule->code);
   JsonObject unknown_kinds;
   for (const auto& [kind, count] : report.unknown_kinds) unknown_kinds[kind] = count;
   JsonObject out;
@@ -521,6 +532,7 @@ Json to_json(const Report& report) {
                     {"unreadable", report.errors.size()}};
   out["findings"] = std::move(findings);
   out["passed"] = std::move(passed);
+  out["notApplicable"] = std::move(idle);
   out["unreadable"] = std::move(errors);
   out["unknownKinds"] = std::move(unknown_kinds);
   if (!report.not_read.empty()) {
@@ -535,11 +547,11 @@ Json to_json(const Report& report) {
 std::string print(const Report& report, Format format, const Style& style) {
   switch (format) {
     case Format::Text:
-      return text(report, style);
+      return plain(text(report, style), style.colour);
     case Format::Short:
-      return lines(report, style);
+      return plain(lines(report, style), style.colour);
     case Format::Table:
-      return table(report);
+      return plain(table(report));
     case Format::Json:
       return json::pretty(to_json(report));
     case Format::Yaml:
@@ -549,7 +561,7 @@ std::string print(const Report& report, Format format, const Style& style) {
     case Format::Junit:
       return junit(report);
     case Format::Markdown:
-      return markdown(report);
+      return plain(markdown(report));
   }
   return {};
 }

@@ -14,9 +14,8 @@ void gateway_services(Context& c, bool types) {
     const auto view = mesh_model::decode_service(service->json);
     if (view.selector.empty()) continue;
     const GatewayPod* reached = nullptr;
-    for (const auto& pod : facts.gateway_pods) {
-      if (pod.view.ns == service->ns && mesh_model::selects(view.selector, pod.view.labels))
-        reached = &pod;
+    for (const auto* pod : facts.pods_with(view.selector)) {
+      if (pod->view.ns == service->ns) reached = pod;
     }
     if (reached == nullptr) continue;
     if (types) {
@@ -111,11 +110,16 @@ void local_service(Context& c) {
                 " is missing: Gateways on port 80 may be bound to this Service's target port");
         f.fix = {Fix::Type::Patch, {{Edit::Op::Set, service, label, "true"}}, "add the label"};
       }
-      const auto* gateway = item_of(facts, gateway_name(entry.key, "local-gateway."));
+      const auto* gateway = facts.gateway(gateway_name(entry.key, "local-gateway."));
       if (gateway == nullptr) continue;
       const auto gateway_view = mesh_model::decode_gateway((*gateway)->json);
       std::set<std::uint32_t> numbers;
       for (const auto& s : gateway_view.servers) numbers.insert(s.port);
+      if (std::none_of(view.ports.begin(), view.ports.end(),
+                       [](const auto& p) { return p.port == 80; })) {
+        c.report(service, Path{"spec", "ports"},
+                 "has no port 80: the local names of services are called there");
+      }
       std::size_t i = 0;
       for (const auto& p : view.ports) {
         const Path target = Path{"spec", "ports"} / i / "targetPort";
@@ -137,13 +141,10 @@ void local_service(Context& c) {
       }
       std::set<std::string> by_service;
       std::set<std::string> by_gateway;
-      for (const auto& pod : facts.gateway_pods) {
-        if (pod.view.ns == ns && mesh_model::selects(view.selector, pod.view.labels)) {
-          by_service.insert(pod.view.uid);
-        }
-        if (mesh_model::selects(gateway_view.selector, pod.view.labels))
-          by_gateway.insert(pod.view.uid);
+      for (const auto* pod : facts.pods_with(view.selector)) {
+        if (pod->view.ns == ns) by_service.insert(pod->view.uid);
       }
+      for (const auto* pod : facts.selected(gateway_view)) by_gateway.insert(pod->view.uid);
       if (facts.gateway_pods.empty()) {
         c.unknown(service, Path{"spec", "selector"}, "no gateway workload is in the input");
       } else if (by_service != by_gateway && !by_gateway.empty()) {
@@ -170,7 +171,7 @@ void probe_service(Context& c) {
     for (const auto& s : facts.services) {
       if (view.selector.empty() || !mesh_model::selects(view.selector, s.labels)) continue;
       ++count;
-      found += (found.empty() ? "" : ", ") + s.ns + "/" + s.name;
+      if (count <= 10) found += (found.empty() ? "" : ", ") + s.ns + "/" + s.name;
     }
     if (count == 1) continue;
     if (count == 0 && !c.objects().knows("Service")) {

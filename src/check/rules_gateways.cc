@@ -10,6 +10,9 @@ using yaml::Path;
 
 constexpr std::string_view kGateway = "networking.istio.io/Gateway";
 
+/// What a reader can still compare.
+constexpr std::size_t kMostEvidence = 10;
+
 Path server_path(std::size_t index) { return Path{"spec", "servers"} / index; }
 
 std::string created_text(const Item& item) {
@@ -23,16 +26,16 @@ void gateway_conflicts(Context& c) {
   std::set<std::string> told;
   for (const auto& pod : facts.gateway_pods) {
     std::vector<mesh_model::GatewayView> seen;
-    for (const auto& [view, item] : facts.gateways) {
+    for (const auto* view : facts.reaching(pod)) {
       // Gateways of another mesh do not reach this pod, whatever they select.
-      const auto* own = facts.mesh_of(view.ns);
+      const auto* own = facts.mesh_of(view->ns);
       if (own != nullptr && !pod.mesh.empty() && own->ns != pod.mesh) continue;
-      seen.push_back(view);
+      seen.push_back(*view);
     }
     const auto merge = mesh_model::merge_gateways(pod.view, facts.services, seen);
     for (const auto& dropped : merge.dropped) {
-      const auto* loser = item_of(facts, dropped.gateway);
-      const auto* winner = item_of(facts, dropped.winner);
+      const auto* loser = facts.gateway(dropped.gateway);
+      const auto* winner = facts.gateway(dropped.winner);
       if (loser == nullptr) continue;
       const std::string key =
           dropped.gateway + "#" + std::to_string(dropped.index) + "#" + dropped.winner;
@@ -51,27 +54,49 @@ void gateway_conflicts(Context& c) {
 
 // ---- K202
 
+/// "a.b.c" → "*.b.c", "*.c", "*": the wildcards that hold it.
+std::vector<std::string> wildcards_over(std::string_view host) {
+  std::vector<std::string> out;
+  if (host == "*") return out;
+  std::string_view rest = host.starts_with("*.") ? host.substr(2) : host;
+  for (auto dot = rest.find('.'); dot != std::string_view::npos; dot = rest.find('.')) {
+    rest.remove_prefix(dot + 1);
+    out.push_back("*." + std::string(rest));
+  }
+  out.emplace_back("*");
+  return out;
+}
+
 void wildcard_overlap(Context& c) {
   const Facts& facts = c.facts();
   for (const auto& pod : facts.gateway_pods) {
     std::vector<mesh_model::GatewayView> seen;
-    for (const auto& [view, item] : facts.gateways) seen.push_back(view);
+    for (const auto* view : facts.reaching(pod)) seen.push_back(*view);
     const auto merge = mesh_model::merge_gateways(pod.view, facts.services, seen);
     for (const auto& [port, merged] : merge.ports) {
-      for (const auto& wide : merged.servers) {
-        for (const auto& narrow : merged.servers) {
-          if (wide.gateway == narrow.gateway) continue;
-          for (const auto& w : wide.server.hosts) {
-            for (const auto& n : narrow.server.hosts) {
-              const auto wh = mesh_model::split_scoped_host(w).host;
-              const auto nh = mesh_model::split_scoped_host(n).host;
-              if (wh == nh || !mesh_model::host_subset(nh, wh)) continue;
-              if (const auto* item = item_of(facts, narrow.gateway)) {
-                c.report(*item, server_path(narrow.index),
-                         "serves " + std::string(nh) + " beside " + std::string(wh) + " of " +
-                             wide.gateway + " on port " + std::to_string(port) +
-                             ": legal, the longer host wins");
-              }
+      std::map<std::string, std::vector<const mesh_model::MergedServer*>, std::less<>> wide;
+      for (const auto& server : merged.servers) {
+        for (const auto& h : server.server.hosts) {
+          const auto host = mesh_model::split_scoped_host(h).host;
+          if (host.starts_with('*')) wide[std::string(host)].push_back(&server);
+        }
+      }
+      for (const auto& narrow : merged.servers) {
+        for (const auto& h : narrow.server.hosts) {
+          const auto host = mesh_model::split_scoped_host(h).host;
+          for (const auto& wildcard : wildcards_over(host)) {
+            const auto over = wide.find(wildcard);
+            if (over == wide.end()) continue;
+            // Of several servers with one wildcard the first is named.
+            const auto other =
+                std::find_if(over->second.begin(), over->second.end(),
+                             [&](const auto* w) { return w->gateway != narrow.gateway; });
+            if (other == over->second.end()) continue;
+            if (const auto* item = facts.gateway(narrow.gateway)) {
+              c.report(*item, server_path(narrow.index),
+                       "serves " + std::string(host) + " beside " + wildcard + " of " +
+                           (*other)->gateway + " on port " + std::to_string(port) +
+                           ": legal, the longer host wins");
             }
           }
         }
@@ -107,6 +132,7 @@ void gateway_selects_pods(Context& c) {
     auto& f = c.report(item, Path{"spec", "selector"},
                        "selector " + selector + " matches no gateway pod");
     for (const auto& pod : facts.gateway_pods) {
+      if (f.evidence.size() == kMostEvidence) break;
       std::string labels;
       for (const auto& [k, v] : pod.view.labels)
         labels += (labels.empty() ? "" : ",") + k + "=" + v;
@@ -117,22 +143,45 @@ void gateway_selects_pods(Context& c) {
 
 // ---- K206, K207
 
-const ItemPtr* find_gateway(const Facts& facts, const std::string& name) {
-  return item_of(facts, name);
+/// Whether a server serves the names of many services: "*", "*.apps.example.com", "ns/*.a".
+bool serves_many(const std::vector<std::string>& hosts) {
+  return std::any_of(hosts.begin(), hosts.end(), [](const std::string& h) {
+    return Context::is_placeholder(h) || mesh_model::split_scoped_host(h).host.starts_with('*');
+  });
+}
+std::string host_list(const std::vector<std::string>& hosts) {
+  std::string out;
+  for (const auto& h : hosts) out += (out.empty() ? "" : ", ") + h;
+  return out;
 }
 
 void ingress_gateway(Context& c) {
   const Facts& facts = c.facts();
   const auto names = serverless_gateways(c.objects());
   for (const auto& name : names.external) {
-    const auto* item = find_gateway(facts, name);
+    const auto* item = facts.gateway(name);
     if (item == nullptr) continue;
     const auto view = mesh_model::decode_gateway((*item)->json);
     bool tls_server = false;
+    std::optional<std::size_t> elsewhere;  // a TLS server that Routes do not reach
+    bool routed = false;
     for (std::size_t i = 0; i < view.servers.size(); ++i) {
       const auto& s = view.servers[i];
       if (s.port != 443 && s.protocol != "HTTPS" && s.protocol != "TLS") continue;
       tls_server = true;
+      // 443 of the Service, or 8443 where its pods listen.
+      if (s.port == 443 || s.port == 8443) {
+        routed = true;
+      } else {
+        elsewhere = i;
+      }
+      if (!s.hosts.empty() && !serves_many(s.hosts)) {
+        auto& f = c.report(
+            *item, server_path(i) / "hosts",
+            "serves only " + host_list(s.hosts) + ": other services' names are not among them");
+        f.severity = Severity::Warning;  // of few services the names can be listed
+        f.fix = set_fix(*item, server_path(i) / "hosts", JsonArray{"*"}, "serve every host");
+      }
       if (s.protocol != "HTTPS") {
         auto& f = c.report(*item, server_path(i) / "port" / "protocol",
                            "protocol " + s.protocol + " on port " + std::to_string(s.port) +
@@ -155,6 +204,13 @@ void ingress_gateway(Context& c) {
                  "tls.credentialName is missing: the listener has no certificate");
       }
     }
+    if (elsewhere && !routed && c.settings().profile != Profile::Istio) {
+      const Path number = server_path(*elsewhere) / "port" / "number";
+      c.report(*item, number,
+               "port " + std::to_string(view.servers[*elsewhere].port) +
+                   " is not 443, where passthrough Routes end")
+          .fix = set_fix(*item, number, 443, "set port 443");
+    }
     // Plain Istio's default Gateway serves HTTP only, and that is meant.
     if (!tls_server && c.settings().profile != Profile::Istio) {
       c.report(*item, Path{"spec", "servers"},
@@ -167,13 +223,19 @@ void local_gateway(Context& c) {
   const Facts& facts = c.facts();
   const auto names = serverless_gateways(c.objects());
   for (const auto& name : names.local) {
-    const auto* item = find_gateway(facts, name);
+    const auto* item = facts.gateway(name);
     if (item == nullptr) continue;
     const auto view = mesh_model::decode_gateway((*item)->json);
     const auto* mesh = facts.serverless();
     for (std::size_t i = 0; i < view.servers.size(); ++i) {
       const auto& s = view.servers[i];
       const Path mode = server_path(i) / "tls" / "mode";
+      if (!s.hosts.empty() && !serves_many(s.hosts)) {
+        auto& f = c.report(*item, server_path(i) / "hosts",
+                           "serves only " + host_list(s.hosts) +
+                               ": other services' local names are not among them");
+        f.fix = set_fix(*item, server_path(i) / "hosts", JsonArray{"*"}, "serve every host");
+      }
       if (s.protocol == "HTTP") {
         // Upstream's and OSSM 3's own form; under STRICT the local hop stays unauthenticated.
         if (c.settings().profile == Profile::Ossm2 && mesh != nullptr && mesh->strict) {

@@ -127,32 +127,56 @@ bool is_service_host(const std::string& host) {
   return parts.size() > 2 && parts[2].starts_with("svc");
 }
 
+/// ServiceEntries by the hosts that they name, so that many of both stay quick.
+struct EntryHosts {
+  std::map<std::string, std::vector<ItemPtr>, std::less<>> by_host;  // "*.a.b" as it stands
+  std::vector<ItemPtr> placeholders;
+
+  explicit EntryHosts(const std::vector<ItemPtr>& entries) {
+    for (const auto& entry : entries) {
+      const auto hosts = hosts_of(*entry);
+      for (const auto& h : hosts) by_host[h].push_back(entry);
+      if (std::any_of(hosts.begin(), hosts.end(), Context::is_placeholder))
+        placeholders.push_back(entry);
+    }
+  }
+  /// Those that name the host or a wildcard over it.
+  std::vector<ItemPtr> of(const std::string& host) const {
+    std::vector<ItemPtr> out;
+    const auto add = [&](std::string_view name) {
+      const auto it = by_host.find(name);
+      if (it != by_host.end()) out.insert(out.end(), it->second.begin(), it->second.end());
+    };
+    add(host);
+    for (auto dot = host.find('.'); dot != std::string::npos; dot = host.find('.', dot + 1))
+      add("*" + host.substr(dot));
+    return out;
+  }
+};
+
 void entry_covers(Context& c) {
   const auto entries = c.list(kEntryKind);
+  const EntryHosts hosts(entries);
   for (const auto& b : bootstrap_lists(c.objects())) {
     if (b.object->kind == "ConfigMap" && b.object->ns != "knative-eventing") continue;
+    const std::string ns = b.object->ns;
+    if (std::any_of(hosts.placeholders.begin(), hosts.placeholders.end(),
+                    [&](const ItemPtr& e) { return exported(*e, ns); })) {
+      continue;
+    }
     for (const auto& part : split_list(b.value)) {
       const auto at = parse_host_port(part);
       if (!at || Context::is_placeholder(part)) continue;
-      const std::string ns = b.object->ns;
-      bool placeholder = false;
       bool port = false;
       ItemPtr near;
-      for (const auto& entry : entries) {
+      for (const auto& entry : hosts.of(at->host)) {
         if (!exported(*entry, ns)) continue;
-        const auto hosts = hosts_of(*entry);
-        placeholder |= std::any_of(hosts.begin(), hosts.end(), Context::is_placeholder);
-        const bool by_wildcard = std::any_of(hosts.begin(), hosts.end(), [&](const std::string& h) {
-          return h.starts_with("*.") && at->host.ends_with(h.substr(1));
-        });
-        if (!by_wildcard && std::find(hosts.begin(), hosts.end(), at->host) == hosts.end())
-          continue;
         near = entry;
         for (const auto& p : json::array(entry->json, {"spec", "ports"})) {
           port |= json::i64(p, {"number"}) == at->port;
         }
       }
-      if (port || placeholder) continue;
+      if (port) continue;
       if (near) {
         auto& f =
             c.report(near, Path{"spec", "ports"},
@@ -276,14 +300,17 @@ void kafka_in_cluster(Context& c) {
 
 void entry_per_namespace(Context& c) {
   const Facts& facts = c.facts();
+  const auto entries = c.list(kEntryKind);
+  std::map<std::string, bool> sees;  // namespace
   for (const auto kind : {"sources.knative.dev/KafkaSource", "eventing.knative.dev/KafkaSink"}) {
     for (const auto& object : c.list(kind)) {
       if (object->ns == "knative-eventing" || facts.mesh_of(object->ns) == nullptr) continue;
-      const auto entries = c.list(kEntryKind);
-      if (std::any_of(entries.begin(), entries.end(),
-                      [&](const auto& e) { return exported(*e, object->ns); })) {
-        continue;
+      const auto [it, fresh] = sees.try_emplace(object->ns);
+      if (fresh) {
+        it->second = std::any_of(entries.begin(), entries.end(),
+                                 [&](const auto& e) { return exported(*e, object->ns); });
       }
+      if (it->second) continue;
       if (entries.empty() && !c.objects().knows(kEntryKind)) {
         c.unknown(object, {}, "no ServiceEntry is in the input");
       } else {

@@ -48,6 +48,15 @@ void sidecar(Context& c) {
     const auto label = template_text(service->json, "labels", kInject);
     const auto annotation = template_text(service->json, "annotations", kInject);
     if (label == "true") continue;
+    if (label == "false" && annotation == "true") {
+      auto& f =
+          c.report(service, kTemplateLabels / kInject,
+                   "the label says \"false\" and the annotation \"true\": the label wins, and "
+                   "there is no sidecar");
+      f.severity = Severity::Error;
+      f.fix = set_fix(service, kTemplateLabels / kInject, "true", "let both say \"true\"");
+      continue;
+    }
     if (label == "false" || (label.empty() && annotation == "false")) continue;  // said on purpose
     bool by_namespace = false;
     for (const auto& ns : c.list("Namespace")) {

@@ -101,6 +101,8 @@ void check_gateway_service(Context& c, const Facts& facts, const ItemPtr& servin
   }
 }
 
+constexpr std::string_view kDomain = ".svc.cluster.local";
+
 void istio_config(Context& c) {
   const Facts& facts = c.facts();
   for (const auto& serving : c.list(kServingKind)) {
@@ -111,6 +113,16 @@ void istio_config(Context& c) {
     for (const auto& entry : operator_config(serving->json, "istio")) {
       if (entry.key.starts_with("gateway.") || entry.key.starts_with("local-gateway.")) {
         old_keys = true;
+        if (const auto domain = entry.value.find(".svc."); domain != std::string::npos &&
+                                                           !Context::is_placeholder(entry.value) &&
+                                                           entry.value.substr(domain) != kDomain) {
+          auto& f = c.report(serving, entry.path,
+                             entry.value + " does not end in " + std::string(kDomain));
+          f.severity = Severity::Warning;  // clusters can have another domain, OpenShift's have not
+          f.confidence = Confidence::Likely;
+          f.fix = set_fix(serving, entry.path, entry.value.substr(0, domain) + std::string(kDomain),
+                          "end it in " + std::string(kDomain));
+        }
         if (entry.key.starts_with("gateway.")) {
           check_gateway_service(c, facts, serving, entry.path, entry.value);
         } else if (!Context::is_placeholder(entry.value) &&
@@ -185,8 +197,23 @@ void metrics_backend(Context& c) {
   for (const auto& serving : c.list(kServingKind)) {
     if (!istio_on(serving->json)) continue;
     bool set = false;
-    for (const std::string_view key : {"metrics.backend-destination", "metrics-protocol"}) {
-      set |= operator_config(serving->json, "observability", key).has_value();
+    const struct {
+      std::string_view key;
+      std::vector<std::string_view> values;
+    } known[] = {
+        {"metrics.backend-destination", {"prometheus", "opencensus", "stackdriver", "none"}},
+        {"metrics-protocol", {"prometheus", "http/protobuf", "grpc", "none"}}};
+    for (const auto& k : known) {
+      const auto entry = operator_config(serving->json, "observability", k.key);
+      if (!entry) continue;
+      set = true;
+      if (Context::is_placeholder(entry->value) ||
+          std::find(k.values.begin(), k.values.end(), entry->value) != k.values.end()) {
+        continue;
+      }
+      c.report(serving, entry->path, std::string(k.key) + " \"" + entry->value + "\" is no backend")
+          .fix =
+          set_fix(serving, entry->path, "prometheus", "set " + std::string(k.key) + ": prometheus");
     }
     if (set) continue;
     const Path path = Path{"spec", "config", "observability"} / "metrics.backend-destination";

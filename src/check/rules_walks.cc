@@ -236,12 +236,17 @@ void gateway_hop(Context& c, const ServingHops& hops, Walk& walk) {
     ItemPtr idle;
     bool pods = false;
     for (const auto* pod : facts.selected(view)) {
-      if (!pod->from || pod->from->kind != "Pod") continue;
-      pods = true;
-      if (pod_ready(pod->from->json))
-        ++ready;
-      else
-        idle = pod->from;
+      auto all = pod->alike;
+      all.push_back(pod->from);
+      for (const auto& one : all) {
+        if (!one || one->kind != "Pod") continue;
+        pods = true;
+        if (pod_ready(one->json)) {
+          ++ready;
+        } else {
+          idle = one;
+        }
+      }
     }
     if (ready > 0) {
       walk.passed.push_back({item->ref(), std::to_string(ready) +

@@ -25,23 +25,27 @@ std::string joined(const std::vector<std::string>& list) {
 using ClaimedHosts =
     std::map<std::pair<std::string, std::string>, std::string>;  // host, bind → gateway
 
-}  // namespace
-
-ResolvedPort resolve_port(std::uint32_t number, const PodView& pod,
-                          const std::vector<ServiceView>& services) {
-  std::vector<const ServiceView*> candidates;
+/// Those that may translate the pod's ports, in the order in which they are asked.
+std::vector<const ServiceView*> services_of(const PodView& pod,
+                                            const std::vector<ServiceView>& services) {
+  std::vector<const ServiceView*> out;
   for (const auto& service : services) {
     if (service.ns != pod.ns || service.selector.empty() || service.type == "ExternalName" ||
         !selects(service.selector, pod.labels) ||
         service.labels.contains(std::string(kNoPortTranslation))) {
       continue;
     }
-    candidates.push_back(&service);
+    out.push_back(&service);
   }
-  std::sort(candidates.begin(), candidates.end(), [](const ServiceView* a, const ServiceView* b) {
+  std::sort(out.begin(), out.end(), [](const ServiceView* a, const ServiceView* b) {
     return std::tie(a->created, a->name) < std::tie(b->created, b->name);
   });
-  for (const ServiceView* service : candidates) {
+  return out;
+}
+
+ResolvedPort resolve(std::uint32_t number, const PodView& pod,
+                     const std::vector<const ServiceView*>& services) {
+  for (const ServiceView* service : services) {
     for (const auto& port : service->ports) {
       if (port.port != number) continue;
       std::uint16_t target = port.target_port;
@@ -56,6 +60,13 @@ ResolvedPort resolve_port(std::uint32_t number, const PodView& pod,
   return {static_cast<std::uint16_t>(number), {}};
 }
 
+}  // namespace
+
+ResolvedPort resolve_port(std::uint32_t number, const PodView& pod,
+                          const std::vector<ServiceView>& services) {
+  return resolve(number, pod, services_of(pod, services));
+}
+
 GatewayMerge merge_gateways(const PodView& pod, const std::vector<ServiceView>& services,
                             std::vector<GatewayView> gateways) {
   std::erase_if(gateways, [&](const GatewayView& g) { return !selects(g.selector, pod.labels); });
@@ -64,10 +75,14 @@ GatewayMerge merge_gateways(const PodView& pod, const std::vector<ServiceView>& 
   });
   GatewayMerge merge;
   std::map<std::uint16_t, ClaimedHosts> claimed;
+  const auto translating = services_of(pod, services);
+  std::map<std::uint32_t, ResolvedPort> ports;  // as many Gateways name the same few
   for (const auto& gateway : gateways) {
     for (std::size_t i = 0; i < gateway.servers.size(); ++i) {
       const GatewayServer& server = gateway.servers[i];
-      const ResolvedPort resolved = resolve_port(server.port, pod, services);
+      const auto [known, fresh_port] = ports.try_emplace(server.port);
+      if (fresh_port) known->second = resolve(server.port, pod, translating);
+      const ResolvedPort& resolved = known->second;
       if (resolved.port == 0) continue;
       ClaimedHosts& tls_hosts = claimed[resolved.port];
       const std::string where =

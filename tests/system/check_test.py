@@ -366,6 +366,11 @@ class Recorded(Scratch):
         text = check("--kubeconfig", self.config).stdout.decode()
         self.assertIn("could not read Secret", text)
 
+    def test_a_token_that_may_read_nothing_checks_nothing(self):
+        self.forbidden = {n[:-5] for n in os.listdir(RECORDED)} | {"secrets"}
+        done = check("--kubeconfig", self.config, "-o", "json")
+        self.assertEqual(done.returncode, 3, done.stdout[:500])
+
     def test_an_overlay_answers_what_if(self):
         bad = self.path("new.yaml", """
 apiVersion: operator.knative.dev/v1beta1

@@ -271,7 +271,8 @@ struct LiveCase {
 const LiveCase kLive[] = {
     {"K106", "infrastructures.config.openshift.io",
      R"({"metadata":{"name":"cluster"},"status":{"platformStatus":{"aws":{"resourceTags":
-        [{"key":"red-hat-clustertype","value":"rosa"}]}}}})"},
+        [{"key":"red-hat-clustertype","value":"rosa"}]}}}})",
+     R"({"metadata":{"name":"cluster"},"status":{"platformStatus":{"type":"BareMetal"}}})"},
     {"K131", "pods",
      R"({"metadata":{"name":"old","namespace":"istio-system","labels":{"app":"istiod"}},
         "spec":{"containers":[{"name":"istio-proxy","image":"x/proxyv2:1.2.3"}]}},
@@ -300,7 +301,9 @@ const LiveCase kLive[] = {
         [{"type":"Ready","status":"True"}]}})"},
     {"K905", "triggers.eventing.knative.dev",
      R"({"metadata":{"name":"t","namespace":"default"},"spec":{"broker":"none"},
-        "status":{"conditions":[{"type":"Ready","status":"False"}]}})"},
+        "status":{"conditions":[{"type":"Ready","status":"False"}]}})",
+     R"({"metadata":{"name":"t","namespace":"default"},"spec":{},
+        "status":{"conditions":[{"type":"Ready","status":"True"}]}})"},
 };
 /// `objects` join the list `list` of the server, also of a kind that it did not serve.
 void join(RecordedServer& server, const char* list, const char* objects) {
