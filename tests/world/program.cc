@@ -502,18 +502,35 @@ std::string Interpreter::run(const Op& op) {
   return text;
 }
 
-/// Users repair what only they can. A revision that has missed its deadline has failed for good, as
-/// upstream: another is deployed. One without a sidecar gets its annotation back.
+/// Users repair what only they can, as upstream. A revision that missed its deadline, or was given
+/// up before it ever ran, has failed for good: another is deployed. Traffic to a revision that they
+/// deleted goes to the latest. A revision without a sidecar gets its annotation back.
 void repair(World& world) {
+  const Json again = *json::parse(R"({"spec":{"traffic":[{"latestRevision":true,"percent":100}],
+      "template":{"metadata":{"annotations":{"again":"yes"}}}}})");
   for (const auto& object : world.list(res::revisions())) {
-    world.merge(object->key(), *json::parse(R"({"metadata":{"annotations":{
+    const Key& key = object->key();
+    world.merge(key, *json::parse(R"({"metadata":{"annotations":{
         "sidecar.istio.io/inject":"true"}}})"));
     const auto failed = serving::find_condition(object->parse(), "ResourcesAvailable");
-    if (!failed || failed->reason != "ProgressDeadlineExceeded") continue;
-    const std::string service(object->label("serving.knative.dev/service"));
-    world.merge({res::ksvcs(), object->key().ns, service},
-                *json::parse(R"({"spec":{"traffic":[{"latestRevision":true,"percent":100}],
-                    "template":{"metadata":{"annotations":{"again":"yes"}}}}})"));
+    const auto deployment = world.view({res::deployments(), key.ns, key.name + "-deployment"});
+    const bool late = failed && failed->reason == "ProgressDeadlineExceeded";
+    const bool given_up =
+        world.ready(key) == "False" && json::i64(deployment, {"spec", "replicas"}, 1) == 0;
+    if (late || given_up) {
+      world.merge({res::ksvcs(), key.ns, std::string(object->label("serving.knative.dev/service"))},
+                  again);
+    }
+  }
+  for (const auto& object : world.list(res::ksvcs())) {
+    const Json service = object->parse();
+    for (const auto& target : json::array(service, {"spec", "traffic"})) {
+      const std::string name(json::str(target, {"revisionName"}));
+      if (name.empty() || world.snapshot()->has({res::revisions(), object->key().ns, name}))
+        continue;
+      world.merge(object->key(), again);
+      break;
+    }
   }
 }
 

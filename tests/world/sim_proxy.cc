@@ -47,6 +47,7 @@ struct SimProxy::Process : std::enable_shared_from_this<SimProxy::Process> {
   std::set<std::string> demanded;
   struct Own {
     std::string mesh, chain_pem;
+    std::string held;  // what its context was made of
     Instant asked{};
   };
   std::map<std::string, Own> identities;
@@ -174,8 +175,10 @@ struct SimProxy::Process : std::enable_shared_from_this<SimProxy::Process> {
     evaluate();
   }
   void hold(const std::string& id) {
-    const Own& own = identities[id];
+    Own& own = identities[id];
     const auto* bundle = tables->bundles.find(own.mesh);
+    std::string made_of = own.chain_pem + (bundle ? bundle->roots_pem + bundle->trust_domain : "");
+    if (own.held == made_of) return;
     const auto info = proxy::inspect_leaf(own.chain_pem);
     if (bundle == nullptr || !info) return;
     proxy::TlsServerOptions o;
@@ -190,6 +193,7 @@ struct SimProxy::Process : std::enable_shared_from_this<SimProxy::Process> {
       p.hooks_.violation("a certificate of ours cannot be used: " + context.error().message());
       return;
     }
+    own.held = std::move(made_of);
     auto next = std::make_shared<proxy::Tables>(*tables);
     next->held.set(id, proxy::HeldIdentity{id, own.mesh, o.spiffe_trust_domain, info->hash,
                                            std::move(*context), info->not_before, info->not_after});
