@@ -42,7 +42,12 @@ io::Task<Result<std::unique_ptr<io::Stream>>> EventsLink::open(
 io::Task<http::Response> EventsLink::ask_on(std::shared_ptr<http::Client> client,
                                             http::Request request) {
   auto response = co_await client->send(std::move(request));
-  if (response) co_return std::move(*response);
+  if (response) {
+    http::Headers headers;  // what else there is belongs to that connection, not to the next
+    headers.add("Content-Type", std::string(response->headers.get("Content-Type")));
+    response->headers = std::move(headers);
+    co_return std::move(*response);
+  }
   Json body = JsonObject();
   json::set(body, {"error"}, Json(response.error().message()));
   co_return http::Response{response.error().code() == Code::DeadlineExceeded ? 504 : 503,

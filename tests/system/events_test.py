@@ -38,7 +38,7 @@ class Events(SystemTest):
         eventually("the process ends", lambda: "events" not in self.platform.processes())
 
     def tearDown(self):
-        self.platform.kubectl("delete", "trigger,broker", "--all", check=False)
+        self.platform.kubectl("delete", "pingsource,subscription,trigger,broker,channel", "--all", check=False)
         self.uninstall()
 
     def subscriber(self, name, **annotations):
@@ -75,13 +75,16 @@ class Events(SystemTest):
                       "-H", f"Ce-Id: {i}", "-H", "Content-Type: application/json", "-d", "{}", url]
         return [int(word) for word in run("curl", *words[1:], check=False, timeout=120).stdout.split()]
 
+    def trace(self, event):
+        return self.platform.knit("event", "trace", event, check=False).stdout
+
     def delivered(self, service):
         """Deliveries in the access log of the service's pods."""
         count = 0
         for pod in self.platform.pods(service):
             log = self.platform.kubectl("logs", pod["metadata"]["name"], "-c", "istio-proxy",
                                         check=False).stdout
-            count += sum(1 for line in log.splitlines() if '"POST / HTTP/1.1" 200' in line
+            count += sum(1 for line in log.splitlines() if '"POST / HTTP/1.1" 20' in line
                          and " inbound|" in line)
         return count
 
@@ -95,6 +98,7 @@ class Events(SystemTest):
         eventually("it sleeps", lambda: not platform.pods("asleep"), 60)
         self.assertEqual(self.send("one"), [202])
         eventually("it was woken", lambda: self.delivered("asleep") == 1)
+        self.assertRegex(self.trace("one"), r"attempt 1: status 20\d\n +\S+ +delivered")
 
     def test_nothing_that_was_accepted_is_lost(self):
         platform = self.platform
@@ -118,6 +122,57 @@ class Events(SystemTest):
             accepted += 1
         eventually("all of it arrives", lambda: self.delivered("awake") >= accepted)
 
+    def test_a_ping_source_and_a_channel_reach_their_sinks(self):
+        platform = self.platform
+        self.install()
+        self.subscriber("rung", **{"autoscaling.knative.dev/min-scale": "1"})
+        self.subscriber("heard", **{"autoscaling.knative.dev/min-scale": "1"})
+        ref = lambda name: {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": name}}
+        platform.apply(manifest("messaging.knative.dev/v1", "Channel", "c", {}))
+        platform.apply(manifest("messaging.knative.dev/v1", "Subscription", "s", {
+            "channel": {"apiVersion": "messaging.knative.dev/v1", "kind": "Channel", "name": "c"},
+            "subscriber": ref("heard")}))
+        platform.apply(manifest("sources.knative.dev/v1", "PingSource", "p", {
+            "schedule": "*/2 * * * * *", "data": "{}", "contentType": "application/json",
+            "sink": ref("rung")}))
+        platform.apply(manifest("sources.knative.dev/v1", "PingSource", "q", {
+            "schedule": "*/2 * * * * *", "data": "{}", "contentType": "application/json",
+            "sink": {"ref": {"apiVersion": "messaging.knative.dev/v1", "kind": "Channel", "name": "c"}}}))
+        for what in ("channel/c", "subscription/s", "pingsource/p", "pingsource/q"):
+            platform.wait_ready(what)
+        eventually("it ticks", lambda: self.delivered("rung") >= 2)
+        eventually("through the channel too", lambda: self.delivered("heard") >= 2)
+
+    def test_a_role_outside_the_mesh_delivers_nothing_under_strict(self):
+        platform = self.platform
+        self.install()
+        self.subscriber("strict", **{"autoscaling.knative.dev/min-scale": "1"})
+        self.broker()
+        platform.apply(trigger("t", "strict"))
+        platform.wait_ready("trigger/t")
+        self.assertEqual(self.send("in"), [202])
+        eventually("it arrives", lambda: self.delivered("strict") == 1)
+        # The seed's line that injects the filter is taken away.
+        eventing = platform.get("knativeeventing", "knative-eventing", "-n", "knative-eventing")
+        for row in eventing["spec"]["workloads"]:
+            if row["name"] == "mt-broker-filter":
+                row["labels"] = {"sidecar.istio.io/inject": "false"}
+        platform.apply(json.dumps({k: eventing[k] for k in ("apiVersion", "kind", "spec")} | {
+            "metadata": {"name": "knative-eventing", "namespace": "knative-eventing"}}))
+        role = lambda: [p for p in platform.get(
+            "pods", "-n", "knative-eventing", "-l", "eventing.knative.dev/brokerRole=filter")["items"]
+            if "deletionTimestamp" not in p["metadata"]]
+        eventually("it runs without a sidecar", lambda: [
+            len(p["status"].get("containerStatuses", [])) for p in role()] == [1])
+        platform.wait_ready("knativeeventing/knative-eventing", "knative-eventing")
+        self.assertEqual(self.send("out"), [202])
+        eventually("the trace names the cause", lambda: "has no mesh identity: it is not injected "
+                   "(sidecar.istio.io/inject)" in self.trace("out"))
+        self.assertEqual(self.delivered("strict"), 1)
+        # With its identity back, what waited is delivered.
+        self.install()
+        eventually("it arrives at last", lambda: self.delivered("strict") == 2, 60)
+
     def test_what_is_no_event_is_refused(self):
         self.install()
         self.broker()
@@ -130,7 +185,7 @@ class Events(SystemTest):
         pid = eventually("it runs", lambda: platform.processes().get("events"))
         status = run(os.path.join(os.environ.get("KNIT_BUILD", "build/release"), "knit"), "status",
                      "--run", platform.run_dir).stdout
-        self.assertRegex(status, r"\nevents +ready +\d+ .* 3 roles")
+        self.assertRegex(status, r"\nevents +ready +\d+ .* \d roles")
         pods = platform.kubectl("get", "pods", "-n", "knative-eventing").stdout
         for role in ("mt-broker-ingress", "mt-broker-filter", "imc-dispatcher"):
             self.assertRegex(pods, role + r"-\S+ +2/2 +Running ")
