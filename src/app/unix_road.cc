@@ -144,7 +144,8 @@ io::Task<void> UnixRoad::greet(UnixRoad* road, std::string uid, std::uint64_t nu
 
 void UnixRoad::arrived(const std::string& role, Result<events::RoleConnection> connection) {
   Queue& queue = queues_[role];
-  if (queue.waiting.size() >= kMaxWaiting) return;  // closed: the proxy answers 503
+  // Closed: the proxy answers 503. Some roles take no requests at all.
+  if (queue.waiting.size() >= kMaxWaiting || (served_ && !queue.accepted)) return;
   queue.waiting.push_back(std::move(connection));
   loop_.post([this, role, alive = std::weak_ptr(alive_)] {
     if (!alive.expired()) queues_[role].event.set();
@@ -157,6 +158,7 @@ io::Task<Result<events::RoleConnection>> UnixRoad::accept(std::string role) {
 
 io::Task<Result<events::RoleConnection>> UnixRoad::next(UnixRoad* road, std::string role) {
   Queue& queue = road->queues_[role];
+  queue.accepted = true;
   while (queue.waiting.empty()) {
     queue.event.reset();
     co_await queue.event;

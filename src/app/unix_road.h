@@ -35,6 +35,7 @@ class UnixRoad final : public events::RoleRoad {
   struct Queue {
     std::deque<Result<events::RoleConnection>> waiting;
     io::Event event;
+    bool accepted = false;  // somebody takes them
   };
   struct Pod;
   static io::Task<void> greet(UnixRoad* road, std::string uid, std::uint64_t number,

@@ -108,6 +108,12 @@ TEST_F(UnixRoadTest, ProbesAreAnsweredWhenItServesAndEndWithTheRole) {
   EXPECT_EQ(*run(late->read(100)), "");
 }
 
+TEST_F(UnixRoadTest, ARoleThatTakesNoRequestsClosesThem) {
+  road->serve();
+  const auto stream = arrive(ipc::opening(ipc::RoleCall{.port = 8080, .hops = {}, .probe = false}));
+  EXPECT_EQ(*run(stream->read(100)), "");
+}
+
 TEST_F(UnixRoadTest, ADialIsAnsweredByTheProxy) {
   const auto unknown = run(road->connect("imc-dispatcher", {"h", 80}));
   ASSERT_FALSE(unknown) << "the proxy does not listen yet";
