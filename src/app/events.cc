@@ -1,7 +1,5 @@
 // `knit-events`: Eventing's data plane on its road, built and connected.
-#include <sys/socket.h>
-
-#include "app/processes.h"
+#include "app/process.h"
 #include "app/unix_road.h"
 #include "base/log.h"
 #include "events/host/host.h"
@@ -13,20 +11,6 @@ namespace {
 
 constexpr std::string_view kLogModule = "events";
 
-/// One connection to the API server: a stream pair whose other end the server gets (ApiOpen).
-io::Task<Result<std::unique_ptr<io::Stream>>> open_api(io::Loop* loop, ipc::Channel* server) {
-  if (server == nullptr) co_return Error(Code::Unavailable, "the server is not there");
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
-    co_return errno_error("socketpair", errno);
-  }
-  Fd mine(ends[0]);
-  std::vector<Fd> theirs;
-  theirs.emplace_back(ends[1]);
-  server->send(ipc::ApiOpen{"system:knit:events"}, std::move(theirs));
-  co_return io::socket_stream(*loop, std::move(mine));
-}
-
 class Events {
  public:
   Events(io::RealLoop& loop, cli::Settings settings)
@@ -35,7 +19,8 @@ class Events {
         random_(system_random()),
         road_(loop, settings_.run),
         api_(loop, [this] {
-          return open_api(&loop_, bootstrap_ ? bootstrap_->peer(ipc::Process::Server) : nullptr);
+          return open_api(&loop_, bootstrap_ ? bootstrap_->peer(ipc::Process::Server) : nullptr,
+                          ipc::Process::Events);
         }) {}
 
   Result<void> open(Fd channel) {

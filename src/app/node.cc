@@ -1,8 +1,7 @@
 // `knit node`: the kubelet of this machine and its connection to the API, built and connected.
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "app/processes.h"
+#include "app/process.h"
 #include "base/log.h"
 #include "controllers/core/services/service_admission.h"
 #include "kube/client.h"
@@ -28,20 +27,6 @@ node::Settings node_settings(const cli::Settings& s) {
   return out;
 }
 
-/// One connection to the API server: a stream pair whose other end the server gets (ApiOpen).
-io::Task<Result<std::unique_ptr<io::Stream>>> open_api(io::Loop* loop, ipc::Channel* server) {
-  if (server == nullptr) co_return Error(Code::Unavailable, "the server is not there");
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
-    co_return errno_error("socketpair", errno);
-  }
-  Fd mine(ends[0]);
-  std::vector<Fd> theirs;
-  theirs.emplace_back(ends[1]);
-  server->send(ipc::ApiOpen{"system:knit:node"}, std::move(theirs));
-  co_return io::socket_stream(*loop, std::move(mine));
-}
-
 }  // namespace
 
 int run_node(ProcessContext context) {
@@ -50,7 +35,7 @@ int run_node(ProcessContext context) {
   auto* const bootstrap_slot = &bootstrap;
   kube::Client client(loop, [&loop, bootstrap_slot] {
     auto* server = *bootstrap_slot ? (*bootstrap_slot)->peer(ipc::Process::Server) : nullptr;
-    return open_api(&loop, server);
+    return open_api(&loop, server, ipc::Process::Node);
   });
   const auto api = node::kube_api(loop, client);
   auto agent = node::Agent::create(loop, node_settings(context.settings), *api);

@@ -7,6 +7,7 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -168,6 +169,20 @@ Result<ProcessContext> enter_process(ipc::Process self) {
   ProcessContext out{std::move(settings), Fd(ipc::kChannelFd), std::move(loop)};
   log_start(out, self);
   return out;
+}
+
+io::Task<Result<std::unique_ptr<io::Stream>>> open_api(io::Loop* loop, ipc::Channel* server,
+                                                       ipc::Process self) {
+  if (server == nullptr) co_return Error(Code::Unavailable, "the server is not there");
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+    co_return errno_error("socketpair", errno);
+  }
+  Fd mine(ends[0]);
+  std::vector<Fd> theirs;
+  theirs.emplace_back(ends[1]);
+  server->send(ipc::ApiOpen{"system:knit:" + std::string(to_string(self))}, std::move(theirs));
+  co_return io::socket_stream(*loop, std::move(mine));
 }
 
 void log_start(const ProcessContext&, ipc::Process self) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include "app/processes.h"
+#include "io/stream.h"
+#include "ipc/channel.h"
 #include "ipc/messages.h"
 
 namespace knit::app {
@@ -15,6 +17,11 @@ Result<ProcessContext> enter_process(ipc::Process self);
 /// capabilities and privileges, and its filter denies only what no container may do anyway.
 /// Errors: of the system.
 Result<void> confine(ipc::Process self);
+
+/// One connection to the API server as the user of this process: a stream pair whose other end the
+/// server gets (ApiOpen). `server` is null while there is none: Unavailable.
+io::Task<Result<std::unique_ptr<io::Stream>>> open_api(io::Loop* loop, ipc::Channel* server,
+                                                       ipc::Process self);
 
 /// Limits and usage, logged once at the start.
 void log_start(const ProcessContext& context, ipc::Process self);
