@@ -289,8 +289,14 @@ int run_check(const cli::Invocation& in) {
   }
   if (!over.dump.empty()) return cli::fail("a dump cannot be laid over anything", kUsage);
   const check::Files original = input.files;
+  std::set<std::string> used;
   for (auto* files : {&input.files, &input.packed, &over.files, &over.packed})
-    check::input::replace_placeholders(*files, call.values);
+    used.merge(check::input::replace_placeholders(*files, call.values));
+  for (const auto& [key, value] : call.values) {
+    if (used.contains(key)) continue;
+    std::fprintf(stderr, "note: --set %s: the input has no placeholder <%s>\n",
+                 check::plain(key).c_str(), check::plain(key).c_str());
+  }
   if (!call.fix.empty()) {
     if (const auto status = mend(call, input, original)) return *status;
   }

@@ -100,6 +100,11 @@ class Files(Scratch):
         with open(os.path.join(folder, "smcp.yaml"), encoding="utf-8") as f:
             self.assertIn("# serving: wait-for-drain", f.read())
 
+    def test_a_value_for_no_placeholder_is_said(self):
+        done = check(AS_WRITTEN, "--set", "num_partitions=1", "--set", "num_partition=1")
+        self.assertIn(b"note: --set num_partition: ", done.stderr)
+        self.assertNotIn(b"num_partitions", done.stderr)
+
     def test_the_readme_shows_what_is_printed(self):
         with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
             blocks = [b for b in f.read().split("```")[1::2] if "\n$ knit check broken" in b]

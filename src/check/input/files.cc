@@ -209,29 +209,35 @@ Result<void> replace_file(const std::string& name, const std::string& text) {
   return {};
 }
 
-void replace_placeholders(Files& files,
-                          const std::vector<std::pair<std::string, std::string>>& values) {
+std::set<std::string> replace_placeholders(
+    Files& files, const std::vector<std::pair<std::string, std::string>>& values) {
   const auto word = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
   };
+  std::set<std::string> used;
   for (auto& [name, text] : files) {
     for (const auto& [key, value] : values) {
       std::vector<std::string> forms{"<" + key + ">"};
       if (key.starts_with("your-") || key.starts_with("your_")) forms.push_back(key);
       for (const auto& wanted : forms) {
         const bool bare = wanted == key;
+        std::string out;
+        std::size_t from = 0;  // what follows is not copied yet
         for (std::size_t at = 0; (at = text.find(wanted, at)) != std::string::npos;) {
           const auto end = at + wanted.size();
           if (bare && ((at > 0 && word(text[at - 1])) || (end < text.size() && word(text[end])))) {
             at = end;
             continue;
           }
-          text.replace(at, wanted.size(), value);
-          at += value.size();
+          out.append(text, from, at - from).append(value);
+          from = at = end;
+          used.insert(key);
         }
+        if (from > 0) text = out.append(text, from);
       }
     }
   }
+  return used;
 }
 
 std::string unified_diff(const std::string& name, std::string_view before, std::string_view after) {

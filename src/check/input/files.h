@@ -2,6 +2,7 @@
 // read once, bounded, without following links out of a folder.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct Input {
   Files dump;                           // of a support dump, folder or archive
   std::vector<std::string> unreadable;  // "NAME: why"
   std::size_t skipped = 0;              // in archives: files that are no manifests
-  std::size_t count = 0, bytes = 0;  // read so far
+  std::size_t count = 0, bytes = 0;     // read so far
   bool empty() const { return files.empty() && packed.empty() && dump.empty(); }
 };
 
@@ -35,9 +36,10 @@ Result<std::string> read_text(const std::string& path, std::size_t limit = 64 <<
 /// Writes a file that was read: beside it and renamed over it, its mode kept; links are followed.
 Result<void> replace_file(const std::string& name, const std::string& text);
 
-/// Replaces "<KEY>" and, where KEY starts with "your-", the word itself, in all files.
-void replace_placeholders(Files& files,
-                          const std::vector<std::pair<std::string, std::string>>& values);
+/// Replaces "<KEY>" and, where KEY starts with "your-", the word itself, in all files; the keys
+/// that were there.
+std::set<std::string> replace_placeholders(
+    Files& files, const std::vector<std::pair<std::string, std::string>>& values);
 
 /// A unified diff that `patch -p1` and `git apply` take; "" when nothing differs.
 std::string unified_diff(const std::string& name, std::string_view before, std::string_view after);

@@ -326,7 +326,8 @@ TEST_F(Inputs, AFileIsReplacedWithItsModeThroughALink) {
 
 TEST(Placeholders, BothFormsAndWholeWordsOnly) {
   Files files{{"a", "<your-domain> your-domain your-domains <other>"}};
-  replace_placeholders(files, {{"your-domain", "x.test"}});
+  EXPECT_EQ(replace_placeholders(files, {{"your-domain", "x.test"}, {"absent", "a"}}),
+            std::set<std::string>{"your-domain"});
   EXPECT_EQ(files.at("a"), "x.test x.test your-domains <other>");
 }
 
