@@ -306,5 +306,15 @@ TEST_F(PlansTest, AVirtualServiceOfOthersIsNotTaken) {  // mesh.md 3.3
             "There is an existing VirtualService \"a-ingress\" that we do not own.");
 }
 
+// Without Serving nobody plans; so whoever plans must wake when it is installed.
+TEST(Planners, WakeWhenServingIsInstalled) {
+  const auto context = std::make_shared<Context>(ServingSettings{});
+  for (const auto& planner : serving_planners(context)) {
+    EXPECT_TRUE(std::any_of(planner.triggers.begin(), planner.triggers.end(), [](const auto& t) {
+      return t.resource == kube::res::knativeservings();
+    })) << planner.name;
+  }
+}
+
 }  // namespace
 }  // namespace knit::serving

@@ -239,6 +239,7 @@ reconcile::Planner metric_planner(ContextPtr context) {
          }
          return keys;
        }}};
+  add_config_triggers(planner);
   return planner;
 }
 
