@@ -50,7 +50,10 @@ class Walk(unittest.TestCase):
         self.assertEqual(status, 0, output)
         self.assertRegex(output, re.escape(f"$ curl --cacert root.crt https://hallo-default.{DOMAIN}")
                          + r"\nHello Openshift!")
-        self.assertIn("zero pods after", output)
+        self.assertEqual(output.count("zero pods after"), 2, output)
+        self.assertRegex(output, r"accepted by broker default/default, on disk as number 0\n"
+                                 r" +trigger to-hallo -> http://hallo.default.svc.cluster.local: "
+                                 r"finished\n(?s:.*?)attempt 1: status 202\n[^\n]*  delivered")
         # 1.4.1, on the files and on what runs.
         self.assertRegex(output, r"\$ knit check --quiet [^\n]*smcp.yaml")
         self.assertRegex(output, r"\$ knit check --quiet --kubeconfig [^\n]*\n(?s:.)*?"
