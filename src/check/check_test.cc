@@ -241,6 +241,8 @@ TEST(Output, EveryFormatPrintsTheSeed) {
   const auto sarif = json::parse(print(report, Format::Sarif, {}));
   ASSERT_TRUE(sarif);
   EXPECT_EQ(json::str(*sarif, {"version"}), "2.1.0");
+  const Json& run_of = json::array(*sarif, {"runs"}).at(0);
+  EXPECT_FALSE(json::str(run_of, {"tool", "driver", "version"}).empty());
   ObjectSet odd;
   odd.add_text("a b:ü.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: <x>}\n");
   EXPECT_NE(print(run(odd, {}), Format::Sarif, {}).find("\"a%20b%3A%C3%BC.yaml\""),

@@ -345,7 +345,9 @@ std::string sarif(const Report& report) {
   invocation["executionSuccessful"] = report.errors.empty();
   invocation["toolExecutionNotifications"] = std::move(notifications);
   JsonObject run;
-  run["tool"] = {{"driver", {{"name", "knit check"}, {"rules", std::move(rule_list)}}}};
+  run["tool"] = {
+      {"driver",
+       {{"name", "knit check"}, {"version", KNIT_BUILD}, {"rules", std::move(rule_list)}}}};
   run["invocations"] = JsonArray{std::move(invocation)};
   run["results"] = std::move(results);
   JsonObject out;
