@@ -477,7 +477,8 @@ std::vector<ObjectPtr> World::list(kube::Resource resource, std::string_view ns)
   return snapshot()->list(resource, ns);
 }
 std::string World::ready(const Key& key) const {
-  const auto status = controllers::core::condition_status(view(key), "Ready");
+  const Json object = view(key);
+  const auto status = controllers::core::condition_status(object, "Ready");
   return status.empty() ? "absent" : std::string(status);
 }
 
