@@ -57,7 +57,8 @@ class Walk(unittest.TestCase):
         # 1.4.1, on the files and on what runs.
         self.assertRegex(output, r"\$ knit check --quiet [^\n]*smcp.yaml")
         self.assertRegex(output, r"\$ knit check --quiet --kubeconfig [^\n]*\n(?s:.)*?"
-                                 r"\(\d+ checks passed, \d+ objects, profile ossm2\)")
+                                 r"\(\d+ checks passed, \d+ had nothing to look at, "
+                                 r"\d+ objects, profile ossm2\)")
 
     def test_without_mtls_the_strict_step_fails(self):
         status, output = self.walk(smcp=[("      mtls: true", "      mtls: false")])
